@@ -1,0 +1,26 @@
+package deps
+
+import (
+	_ "github.com/coder/websocket"
+	_ "github.com/go-sql-driver/mysql"
+	_ "github.com/gobwas/ws"
+	_ "github.com/golang-jwt/jwt/v5"
+	_ "github.com/google/go-cmp/cmp"
+	_ "github.com/labstack/echo/v4"
+	_ "github.com/labstack/echo/v4/middleware"
+	_ "github.com/prometheus/client_golang/prometheus"
+	_ "github.com/prometheus/client_golang/prometheus/collectors"
+	_ "github.com/prometheus/client_golang/prometheus/promhttp"
+	_ "github.com/prometheus/client_golang/prometheus/testutil"
+	_ "github.com/r3labs/sse/v2"
+	_ "github.com/spf13/pflag"
+	_ "github.com/spf13/viper"
+	_ "go.uber.org/goleak"
+	_ "golang.org/x/net/http2"
+	_ "golang.org/x/sync/errgroup"
+	_ "golang.org/x/sync/singleflight"
+	_ "golang.org/x/sys/unix"
+	_ "golang.org/x/time/rate"
+	_ "pgregory.net/rapid"
+	_ "go.yaml.in/yaml/v3"
+)
