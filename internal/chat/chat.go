@@ -72,6 +72,9 @@ type Batch struct {
 	// Reset says that the source's ids started again (TRUNCATE, a restored
 	// dump): every cursor handed out so far is void.
 	Reset bool
+	// Fresh says that the read began after the source was last woken, so that a
+	// cursor beyond Mark is known to be none of ours.
+	Fresh bool
 }
 
 // MaxChannelLength bounds a channel's name in bytes.

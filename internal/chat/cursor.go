@@ -34,6 +34,9 @@ func (m Mark) Has(id int64) bool {
 // A Cursor is a value: methods never change it.
 type Cursor struct {
 	marks []namedMark // sorted by name, the primary source's (name "") first
+	// tag stands for the states (status events) that a polling client has seen;
+	// a stream is told them anew whenever it connects.
+	tag uint32
 }
 
 type namedMark struct {
@@ -56,7 +59,7 @@ const (
 var ErrCursor = errors.New("cursor is not one that this server gave out")
 
 // At is the cursor of a reader of the primary source alone.
-func At(m Mark) Cursor { return Cursor{}.With("", m) }
+func At(m Mark) Cursor { return Cursor{marks: []namedMark{{"", m}}} }
 
 // IsZero tells whether the cursor stands nowhere.
 func (c Cursor) IsZero() bool { return len(c.marks) == 0 }
@@ -70,6 +73,12 @@ func (c Cursor) Mark(source string) (m Mark, ok bool) {
 	return c.marks[i].mark, true
 }
 
+// Tag is the digest of the states that the client was last told; 0 for none.
+func (c Cursor) Tag() uint32 { return c.tag }
+
+// WithTag returns the cursor with the digest of states replaced.
+func (c Cursor) WithTag(tag uint32) Cursor { return Cursor{c.marks, tag} }
+
 // With returns the cursor with the position in one source replaced.
 func (c Cursor) With(source string, m Mark) Cursor {
 	i, ok := c.find(source)
@@ -79,7 +88,7 @@ func (c Cursor) With(source string, m Mark) Cursor {
 	} else {
 		marks = slices.Insert(marks, i, namedMark{source, m})
 	}
-	return Cursor{marks}
+	return Cursor{marks, c.tag}
 }
 
 func (c Cursor) find(source string) (int, bool) {
@@ -88,11 +97,11 @@ func (c Cursor) find(source string) (int, bool) {
 	})
 }
 
-// String is the text handed to clients: "1234", "1234-Aw" with open ids, and
-// "1234,other=77" with a second source. It holds no byte that an SSE field, an
+// String is the text handed to clients: "1234", "1234-Aw" with open ids,
+// "1234,other=77" with a second source, "1234~1x" with a digest of states. It holds no byte that an SSE field, an
 // HTTP header or a query string would mind.
 func (c Cursor) String() string {
-	if len(c.marks) == 1 && c.marks[0].source == "" && len(c.marks[0].mark.Open) == 0 {
+	if len(c.marks) == 1 && c.marks[0].source == "" && len(c.marks[0].mark.Open) == 0 && c.tag == 0 {
 		return strconv.FormatInt(c.marks[0].mark.Last, 10) // the common case, without a buffer
 	}
 	var b []byte
@@ -104,6 +113,9 @@ func (c Cursor) String() string {
 			b = append(append(b, n.source...), '=')
 		}
 		b = appendMark(b, n.mark)
+	}
+	if c.tag != 0 {
+		b = strconv.AppendUint(append(b, '~'), uint64(c.tag), 36)
 	}
 	return string(b)
 }
@@ -136,6 +148,7 @@ func ParseCursor(text string) (Cursor, error) {
 		return Cursor{}, fmt.Errorf("%w: longer than %d bytes", ErrCursor, MaxCursorLength)
 	}
 	var c Cursor
+	text, tag, tagged := strings.Cut(text, "~")
 	for part := range strings.SplitSeq(text, ",") {
 		source, rest, named := strings.Cut(part, "=")
 		if !named {
@@ -151,6 +164,13 @@ func ParseCursor(text string) (Cursor, error) {
 			return Cursor{}, err
 		}
 		c = c.With(source, m)
+	}
+	if tagged {
+		digest, err := strconv.ParseUint(tag, 36, 32)
+		if err != nil || digest == 0 {
+			return Cursor{}, fmt.Errorf("%w: digest of states is damaged", ErrCursor)
+		}
+		c.tag = uint32(digest)
 	}
 	return c, nil
 }

@@ -24,6 +24,7 @@ func TestCursorText(t *testing.T) {
 		{"one open id", At(Mark{Last: 1234, Open: []int64{1231}}), "1234-Aw"},
 		{"two sources", At(Mark{Last: 7}).With("bm", Mark{Last: 9, Open: []int64{2, 8}}), "7,bm=9-AQY"},
 		{"largest id", At(Mark{Last: 1<<63 - 1}), "9223372036854775807"},
+		{"digest of states", At(Mark{Last: 12}).WithTag(71), "12~1z"},
 		{"open ids down to the first", At(Mark{Last: 3, Open: []int64{1, 2}}), "3-AQE"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -69,6 +70,10 @@ func TestParseCursorRefuses(t *testing.T) {
 		"named source twice":     "bm=5,bm=6",
 		"source with a bad name": "b m=5",
 		"empty part":             "5,",
+		"empty digest":           "5~",
+		"digest zero":            "5~0",
+		"digest over 32 bits":    "5~zzzzzzzz",
+		"two digests":            "5~1~2",
 		"newline":                "5\nid: 6",
 		"too long":               "1," + strings.Repeat("a", MaxCursorLength),
 		"too many sources":       "a=1,b=1,c=1,d=1,e=1,f=1,g=1,h=1,i=1,j=1,k=1,l=1,m=1,n=1,o=1,p=1,q=1",
@@ -125,7 +130,7 @@ func TestViewerHasGrant(t *testing.T) {
 // A cursor comes from a browser: whatever is accepted must mean the same when
 // it is written again, or a client's position would drift with each reconnect.
 func FuzzParseCursor(f *testing.F) {
-	for _, s := range []string{"", "0", "1234", "1234-Aw", "7,bm=9-AQY", "3-AQE", "9223372036854775807", "1-", "5,5"} {
+	for _, s := range []string{"", "0", "1234", "1234-Aw", "7,bm=9-AQY", "3-AQE", "9223372036854775807", "1-", "5,5", "12~1z", "7,bm=9-AQY~a"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
