@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -193,7 +194,7 @@ func TestLoadWithFlagsAndArguments(t *testing.T) {
 
 func TestLoadHelp(t *testing.T) {
 	for _, arg := range []string{"-h", "--help"} {
-		if _, err := Load([]string{"--hold", "1s", arg}, nil); err != pflag.ErrHelp { //nolint:errorlint // the contract is this very value
+		if _, err := Load([]string{"--hold", "1s", arg}, nil); !errors.Is(err, pflag.ErrHelp) {
 			t.Errorf("%s gives %v", arg, err)
 		}
 	}

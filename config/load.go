@@ -190,7 +190,6 @@ func (l *loader) readSecretFiles() {
 		}
 		l.v.Set(s.key, text)
 		l.origins[s.key] = "file " + path
-		delete(l.file.lines, s.key)
 	}
 }
 

@@ -248,6 +248,14 @@ func TestSecretFileProblems(t *testing.T) {
 	}
 }
 
+func TestProblemNamesTheLayerThatWon(t *testing.T) {
+	path := write(t, "c.yaml", "hold: 1s\n")
+	got := problems(t, []string{"--config", path}, []string{"HOLDLINE_HOLD=2"})
+	if len(got) != 1 || !strings.HasPrefix(got[0], `hold = "2" (env HOLDLINE_HOLD) has no unit`) {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestShortDuration(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		0: "0s", 10 * time.Second: "10s", time.Minute: "1m", time.Hour: "1h", 90 * time.Minute: "1h30m", 61 * time.Second: "1m1s",
