@@ -72,9 +72,9 @@ type Batch struct {
 	// Reset says that the source's ids started again (TRUNCATE, a restored
 	// dump): every cursor handed out so far is void.
 	Reset bool
-	// Fresh says that the read began after the source was last woken, so that a
-	// cursor beyond Mark is known to be none of ours.
-	Fresh bool
+	// Fresh is the highest ticket of Wake that was given out before this read
+	// began: who holds a lower one knows that Mark is news to it.
+	Fresh uint64
 }
 
 // MaxChannelLength bounds a channel's name in bytes.

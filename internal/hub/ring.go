@@ -1,0 +1,148 @@
+package hub
+
+import (
+	"slices"
+	"sort"
+
+	"holdline/internal/chat"
+)
+
+// Bounds of the ring. A client that lost its line for some seconds, and every
+// long poll between two requests, is caught up from here without a query.
+const (
+	ringEvents = 4096
+	ringBytes  = 4 << 20
+)
+
+// ring keeps the newest events of one source in the order in which they were
+// published. It holds exactly the rows that a reader at the newest mark has and
+// one at floor has not.
+type ring struct {
+	floor   chat.Mark
+	entries []ringEntry
+	bytes   int
+}
+
+type ringEntry struct {
+	id    int64
+	after int64 // Last of the source's mark once this was published; never falls
+	d     *Delivery
+}
+
+// restart forgets everything: history before m is not known here.
+func (r *ring) restart(m chat.Mark) { *r = ring{floor: m} }
+
+// append adds what was published just now.
+func (r *ring) append(ds []*Delivery) {
+	for _, d := range ds {
+		for i := range d.Events {
+			e := &d.Events[i]
+			if e.ID == 0 {
+				continue // a state, kept elsewhere
+			}
+			one := d
+			if len(d.Events) > 1 {
+				one = newDelivery(d.Events[i : i+1 : i+1])
+			}
+			r.entries = append(r.entries, ringEntry{e.ID, e.Mark.Last, one})
+			r.bytes += one.size()
+		}
+	}
+	r.trim()
+}
+
+// trim drops the oldest entries beyond the bounds and moves the floor to the
+// mark that stood behind the last one dropped.
+func (r *ring) trim() {
+	n := 0
+	for len(r.entries)-n > ringEvents || (r.bytes > ringBytes && n < len(r.entries)) {
+		r.bytes -= r.entries[n].d.size()
+		r.floor = r.entries[n].d.Events[0].Mark
+		n++
+	}
+	if n > 0 {
+		// Deleting at the front moves 4096 small entries; it happens once per
+		// batch and keeps no dropped delivery reachable.
+		r.entries = slices.Delete(r.entries, 0, n)
+	}
+}
+
+// covers tells whether every row that a reader at from lacks is in the ring, as
+// far as the newest mark has it at all.
+func (r *ring) covers(from chat.Mark) bool {
+	if from.Last < r.floor.Last {
+		return false
+	}
+	return !slices.ContainsFunc(from.Open, r.floor.Has)
+}
+
+// since returns the entries on the given channels that a reader at from lacks
+// and one at to has, oldest first, up to the bounds of one slice. next is the
+// mark behind the last entry returned, or to itself when complete.
+func (r *ring) since(from, to chat.Mark, on func(channel string) bool) (ds []*Delivery, next chat.Mark, complete bool) {
+	start := 0
+	if len(from.Open) == 0 {
+		start = sort.Search(len(r.entries), func(i int) bool { return r.entries[i].after > from.Last })
+	}
+	events, bytes := 0, 0
+	next = from
+	for _, e := range r.entries[start:] {
+		if from.Has(e.id) || !to.Has(e.id) || !on(e.d.channel) {
+			continue
+		}
+		if events == sliceEvents || bytes >= sliceBytes {
+			return ds, next, false
+		}
+		ds = append(ds, e.d)
+		events++
+		bytes += e.d.size()
+		next = e.d.Events[0].Mark
+	}
+	return ds, to, true
+}
+
+// backfill puts older rows, read from the database, before what the ring holds:
+// all rows that a reader at from lacks and one at floor has, ascending.
+func (r *ring) backfill(from chat.Mark, rows []chat.Event, cursor func(chat.Mark) string) {
+	floor := r.floor
+	older := make([]ringEntry, 0, len(rows)+len(r.entries))
+	for i := range rows {
+		e := rows[i]
+		if from.Has(e.ID) || !floor.Has(e.ID) {
+			continue
+		}
+		e.Mark = between(from, floor, e.ID)
+		e.Cursor = cursor(e.Mark)
+		d := newDelivery([]chat.Event{e})
+		older = append(older, ringEntry{e.ID, e.Mark.Last, d})
+		r.bytes += d.size()
+	}
+	r.entries = append(older, r.entries...)
+	r.floor = chat.Mark{Last: from.Last, Open: union(from.Open, below(floor.Open, from.Last))}
+}
+
+// between is the mark of a reader that stood at from and has been given, in
+// ascending order, all rows up to id that a reader at to has.
+func between(from, to chat.Mark, id int64) chat.Mark {
+	last := max(id, from.Last)
+	above := from.Open[sort.Search(len(from.Open), func(i int) bool { return from.Open[i] > id }):]
+	return chat.Mark{Last: last, Open: union(below(to.Open, id), above)}
+}
+
+// below returns the part of ascending ids that is at most limit.
+func below(ids []int64, limit int64) []int64 {
+	return ids[:sort.Search(len(ids), func(i int) bool { return ids[i] > limit })]
+}
+
+// union merges ascending ids.
+func union(a, b []int64) []int64 {
+	switch {
+	case len(a) == 0:
+		return b
+	case len(b) == 0:
+		return a
+	}
+	merged := append(slices.Clone(a), b...)
+	slices.Sort(merged)
+	return slices.Compact(merged)
+}

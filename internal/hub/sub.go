@@ -1,0 +1,163 @@
+package hub
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"holdline/internal/chat"
+)
+
+// ErrUnknownSource is a channel whose source this server does not read.
+var ErrUnknownSource = errors.New("no such source")
+
+// Sub is one subscription. Everything but its methods belongs to its sender's
+// goroutine. It is kept small: there is one for every held connection.
+type Sub struct {
+	to     Subscriber
+	sender *sender
+	refs   []ref
+	late   *late // nil once live
+	skip   *chat.Cursor
+	tag    uint32      // digest of the states the client has seen
+	oneOff bool        // a long poll: one delivery ends it
+	listed bool        // it is in its channels' lists
+	live   atomic.Bool // late is nil; for other goroutines
+	gone   atomic.Bool
+}
+
+// ref is the place of a subscription in a channel's list.
+type ref struct {
+	ch *channel
+	at int32
+}
+
+// late is what a subscriber that has not caught up needs on top.
+type late struct {
+	from    chat.Cursor // what the client has
+	nowhere bool        // it came without a cursor: begin at the present
+	ticket  uint64      // of the read that was asked for because from is ahead of us
+	sources []string
+	drained func() bool // nil: the client takes a slice at any time
+}
+
+// Subscription is what Subscribe needs to know.
+type Subscription struct {
+	Channels []string
+	// From is the client's cursor; nil begins at the present.
+	From *chat.Cursor
+	// OneOff subscriptions (long polls) are told something once: the subscriber
+	// closes itself in its first Deliver, and a state that From's digest already
+	// knows is not told.
+	OneOff bool
+	// Drained tells whether the client has taken what it was sent; a long
+	// catching up waits for it between slices. Nil never waits.
+	Drained func() bool
+}
+
+// Subscribe registers s on its channels. Calls to s may begin before Subscribe
+// returns; sub must be stored where they can find it, hence the callback.
+func (h *Hub) Subscribe(to Subscriber, want Subscription, ready func(*Sub)) error {
+	l := &late{nowhere: want.From == nil, drained: want.Drained}
+	sub := &Sub{to: to, late: l, oneOff: want.OneOff}
+	if want.From != nil {
+		l.from, sub.tag = want.From.WithTag(0), want.From.Tag()
+	}
+	sub.sender = h.senders[int(h.next.Add(1))%len(h.senders)]
+	if err := h.enter(sub, want.Channels); err != nil {
+		return err
+	}
+	ready(sub)
+	sub.sender.post(command{add: sub})
+	return nil
+}
+
+// enter counts the subscription on its channels, which thereby are watched.
+func (h *Hub) enter(sub *Sub, names []string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, name := range names {
+		src, _, err := chat.SplitChannel(name)
+		if err != nil {
+			return err
+		}
+		if h.sources[src] == nil {
+			return fmt.Errorf("channel %s: %w", name, ErrUnknownSource)
+		}
+	}
+	sub.refs = make([]ref, 0, len(names))
+	for _, name := range names {
+		ch := h.channels[name]
+		if ch == nil {
+			ch = &channel{name: name, lists: make([][]*Sub, len(h.senders))}
+			h.channels[name] = ch
+			h.stale = true
+		}
+		ch.refs++
+		sub.refs = append(sub.refs, ref{ch: ch, at: -1})
+		sub.late.addSource(name)
+	}
+	return nil
+}
+
+func (l *late) addSource(channel string) {
+	src, _, _ := chat.SplitChannel(channel)
+	for _, s := range l.sources {
+		if s == src {
+			return
+		}
+	}
+	l.sources = append(l.sources, src)
+}
+
+// Close ends the subscription. It may be called from anywhere, also from within
+// Deliver, any number of times, and never waits. A call of Deliver that is
+// under way goes on.
+func (s *Sub) Close() {
+	if s.gone.CompareAndSwap(false, true) {
+		s.sender.post(command{remove: s})
+	}
+}
+
+// Cursor is where a live subscriber stands: all that was published up to there
+// has been handed to it. ok is false while it is still catching up.
+func (s *Sub) Cursor() (text string, ok bool) {
+	if !s.live.Load() {
+		return "", false
+	}
+	if p := s.sender.cursor.Load(); p != nil {
+		return *p, true
+	}
+	return "", false
+}
+
+// Tag is the digest of the states of the subscription's channels as they are
+// now known; a one-off subscriber hands it to its client.
+func (s *Sub) Tag() uint32 {
+	h := s.sender.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.tagOf(s)
+}
+
+// tagOf sums the digests of all states, whatever the order of the channels.
+// Hub.mu is held.
+func (h *Hub) tagOf(s *Sub) uint32 {
+	var sum uint32
+	for _, r := range s.refs {
+		if r.ch.state != nil {
+			sum += r.ch.state.tag
+		}
+	}
+	return sum
+}
+
+// on tells whether the subscription hears a channel.
+func (s *Sub) on(channel string) bool {
+	for _, r := range s.refs {
+		if r.ch.name == channel {
+			return true
+		}
+	}
+	return false
+}
