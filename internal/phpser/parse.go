@@ -56,7 +56,7 @@ func Parse(data []byte) (Value, error) {
 		return Value{}, fmt.Errorf("read PHP value at byte %d: %w", p.pos, err)
 	}
 	if p.pos != len(p.in) {
-		return Value{}, fmt.Errorf("read PHP value: %w: %d bytes after the end of the value", ErrSyntax, len(p.in)-p.pos)
+		return Value{}, fmt.Errorf("read PHP value: %w: the value ends at byte %d of %d", ErrSyntax, p.pos, len(p.in))
 	}
 	return v, nil
 }
