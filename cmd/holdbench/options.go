@@ -1,0 +1,145 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// maxClients leaves room below the 20,000 files that a process may open on
+// common hosts.
+const maxClients = 19000
+
+// options are the flags, validated.
+type options struct {
+	holdline        string
+	schema          string
+	peer            string
+	json            string
+	check           bool
+	clients         int
+	channels        int
+	idleClients     int
+	latencyClients  int
+	latencyMessages int
+	slowClients     int
+	slowStalled     int
+	rounds          int
+	loops           int
+	messages        int
+	size            int
+	every           time.Duration
+	interval        time.Duration
+	timeout         time.Duration
+	transports      []string
+	scenarios       []string
+}
+
+func allTransports() []string { return []string{overSSE, overPoll, overWS} }
+
+func allScenarios() []string {
+	return []string{"memory", "fanout", "leave", "idle", "latency", "slow", "queries"}
+}
+
+func (o *options) wants(scenario string) bool { return slices.Contains(o.scenarios, scenario) }
+
+// parseOptions reads the command line; help goes to out.
+func parseOptions(args []string, out io.Writer) (options, error) {
+	var o options
+	f := pflag.NewFlagSet("holdbench", pflag.ContinueOnError)
+	f.SetOutput(out)
+	f.SortFlags = false
+	f.StringVar(&o.holdline, "holdline", "bin/holdline", "the program to measure")
+	f.StringVar(&o.schema, "schema", "testdata/schema", "folder with wordpress.sql and wplc-8.sql")
+	f.StringVar(&o.peer, "peer", "", "measure nchan beside it, alternating")
+	f.StringSliceVar(&o.transports, "transport", allTransports(), "what to measure over")
+	f.StringSliceVar(&o.scenarios, "scenario", allScenarios(), "what to measure")
+	f.IntVar(&o.rounds, "rounds", 3, "how often; the table has the medians")
+	f.IntVar(&o.clients, "clients", 10000, "held clients")
+	f.IntVar(&o.channels, "channels", 1, "channels they are spread over (1: each row goes to all)")
+	f.IntVar(&o.messages, "messages", 20, "rows of the fan-out")
+	f.IntVar(&o.size, "size", 128, "bytes of a body")
+	f.DurationVar(&o.every, "every", 500*time.Millisecond, "time between rows of the fan-out")
+	f.DurationVar(&o.interval, "interval", 50*time.Millisecond, "Holdline's tail.interval")
+	f.IntVar(&o.idleClients, "idle-clients", maxClients, "held clients of the idle scenario")
+	f.IntVar(&o.latencyClients, "latency-clients", 100, "clients of the latency scenario")
+	f.IntVar(&o.latencyMessages, "latency-messages", 100, "rows of the latency scenario")
+	f.IntVar(&o.slowClients, "slow-clients", 400, "clients of the slow scenario that keep reading")
+	f.IntVar(&o.slowStalled, "slow-stalled", 100, "clients of the slow scenario that stop")
+	f.IntVar(&o.loops, "loops", 1, "threads that read the clients' sockets")
+	f.DurationVar(&o.timeout, "timeout", time.Hour, "give up after this long")
+	f.StringVar(&o.json, "json", "", "write all figures to this file")
+	f.BoolVar(&o.check, "check", false, "exit with 1 when a bar is not met")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	if f.NArg() > 0 {
+		return o, fmt.Errorf("holdbench takes flags only, not %q", f.Arg(0))
+	}
+	return o, o.validate()
+}
+
+// validate lists everything that is wrong.
+func (o *options) validate() error {
+	var wrong []error
+	for _, n := range []struct {
+		flag             string
+		value, low, high int
+	}{
+		{"rounds", o.rounds, 1, 100},
+		{"clients", o.clients, 1, maxClients},
+		{"channels", o.channels, 1, maxClients},
+		{"idle-clients", o.idleClients, 1, maxClients},
+		{"latency-clients", o.latencyClients, 1, maxClients},
+		{"slow-clients", o.slowClients, 1, maxClients / 2},
+		{"slow-stalled", o.slowStalled, 1, maxClients / 2},
+		{"messages", o.messages, 1, 1000},
+		{"latency-messages", o.latencyMessages, 1, 10000},
+		{"size", o.size, 16, 60000},
+		{"loops", o.loops, 1, 64},
+	} {
+		if n.value < n.low || n.value > n.high {
+			wrong = append(wrong, fmt.Errorf("--%s is %d, not between %d and %d", n.flag, n.value, n.low, n.high))
+		}
+	}
+	for _, t := range o.transports {
+		if !slices.Contains(allTransports(), t) {
+			wrong = append(wrong, fmt.Errorf("--transport: %q is none of %q", t, allTransports()))
+		}
+	}
+	for _, s := range o.scenarios {
+		if !slices.Contains(allScenarios(), s) {
+			wrong = append(wrong, fmt.Errorf("--scenario: %q is none of %q", s, allScenarios()))
+		}
+	}
+	if o.peer != "" && o.peer != "nchan" {
+		wrong = append(wrong, fmt.Errorf("--peer: the only peer is nchan, not %q", o.peer))
+	}
+	if o.every <= 0 || o.interval <= 0 || o.timeout <= 0 {
+		wrong = append(wrong, errors.New("--every, --interval and --timeout must be above zero"))
+	}
+	return errors.Join(wrong...)
+}
+
+// most is the number of clients that the process must be able to hold.
+func (o *options) most() int {
+	return max(o.clients, o.idleClients, o.latencyClients, o.slowClients+o.slowStalled)
+}
+
+// checkFiles fails when this process may not open a file for each client. Go
+// has already raised the soft limit to the hard one.
+func (o *options) checkFiles() error {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("read the limit of open files: %w", err)
+	}
+	if need := uint64(o.most() + 100); uint64(limit.Max) < need {
+		return fmt.Errorf("%d clients need %d open files, this process may have %d (ulimit -Hn)", o.most(), need, limit.Max)
+	}
+	return nil
+}
