@@ -89,7 +89,7 @@ func (s *sender) fromRing(sub *Sub, src *source, from, pos chat.Mark) (done bool
 		return false
 	}
 	if d := merge(ds); d != nil {
-		sub.to.Deliver(d)
+		sub.hand(src.key, d)
 	}
 	sub.late.from = sub.late.from.With(src.key, aheadOf(next, from))
 	if !complete && !sub.gone.Load() {
@@ -123,16 +123,32 @@ func merge(ds []*Delivery) *Delivery {
 	return all
 }
 
+// hand delivers old events of one source. A client of several sources gets
+// cursors of its own: the shared ones speak of the other sources' present, where
+// this client has not got to yet.
+func (s *Sub) hand(key string, d *Delivery) {
+	if len(s.late.sources) > 1 {
+		own := &Delivery{Events: slices.Clone(d.Events), channel: d.channel}
+		for i := range own.Events {
+			e := &own.Events[i]
+			e.Cursor = s.late.from.With(key, e.Mark).String()
+			own.Cursor = e.Cursor
+		}
+		d = own
+	}
+	s.to.Deliver(d)
+}
+
 // resume hands over what the database had and goes on from there.
 func (s *sender) resume(r *resumption) {
 	for _, sub := range r.subs {
 		if sub.late == nil || sub.gone.Load() {
 			continue
 		}
-		if r.d != nil {
-			sub.to.Deliver(r.d)
-		}
 		key := s.hub.sources[r.source].key
+		if r.d != nil {
+			sub.hand(key, r.d)
+		}
 		from, _ := sub.late.from.Mark(key)
 		sub.late.from = sub.late.from.With(key, aheadOf(r.next, from))
 		if r.d == nil {

@@ -1,0 +1,162 @@
+package wpdb
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// Bounds of the gap list.
+const (
+	// maxGaps is how many skipped ids are remembered. A jump of millions (an
+	// explicit id) leaves the newest.
+	maxGaps = 8192
+	// askAtOnce is how many of them one read asks for: an IN list that MariaDB
+	// keeps as a range (in_predicate_conversion_threshold is 1000).
+	askAtOnce = 800
+	// young gaps are asked for at every read: nearly all late commits are within
+	// milliseconds. Older ones take turns, once a second.
+	young    = 2 * time.Second
+	oldEvery = time.Second
+	// doubt is how long an id may be missing from an uncommitted look before it
+	// is taken for rolled back. It is still read until the window ends, but
+	// cursors no longer carry it.
+	doubt = 5 * time.Second
+)
+
+// gaps are the ids that were skipped and may still be committed: a lower id can
+// commit after a higher one, since AUTO_INCREMENT hands out ids before the
+// commit. The list belongs to the tail's goroutine.
+type gaps struct {
+	window time.Duration
+	list   []gap // ascending by id
+	open   []int64
+	fresh  bool // open is up to date
+	turn   int  // where the next round of old ones begins
+	asked  time.Time
+	given  int64 // ids given up, for the metric
+}
+
+type gap struct {
+	id    int64
+	since time.Time
+	// settled ids are known to be rolled back, as far as that can be known.
+	settled bool
+}
+
+// skip remembers the ids between two neighbours.
+func (g *gaps) skip(after, before int64, now time.Time) {
+	if before-after-1 > maxGaps {
+		g.given += before - after - 1 - maxGaps
+		after = before - 1 - maxGaps
+	}
+	for id := after + 1; id < before; id++ {
+		g.list = append(g.list, gap{id: id, since: now})
+		g.fresh = false
+	}
+	if over := len(g.list) - maxGaps; over > 0 {
+		g.given += int64(over)
+		g.list = slices.Delete(g.list, 0, over)
+	}
+}
+
+// fill takes an id off the list and tells whether it was on it.
+func (g *gaps) fill(id int64) bool {
+	i, ok := g.find(id)
+	if ok {
+		g.list = slices.Delete(g.list, i, i+1)
+		g.fresh = false
+	}
+	return ok
+}
+
+func (g *gaps) find(id int64) (int, bool) {
+	return slices.BinarySearchFunc(g.list, id, func(e gap, id int64) int { return cmp.Compare(e.id, id) })
+}
+
+// ids lists every id that is still waited for, newest last.
+func (g *gaps) ids() []int64 {
+	ids := make([]int64, len(g.list))
+	for i, e := range g.list {
+		ids[i] = e.id
+	}
+	return ids
+}
+
+// expire gives up what is older than the window.
+func (g *gaps) expire(now time.Time) {
+	before := len(g.list)
+	g.list = slices.DeleteFunc(g.list, func(e gap) bool { return now.Sub(e.since) >= g.window })
+	if n := before - len(g.list); n > 0 {
+		g.given += int64(n)
+		g.fresh = false
+	}
+}
+
+// due returns the ids to ask for in this read, ascending.
+func (g *gaps) due(now time.Time) []int64 {
+	g.expire(now)
+	var ids []int64
+	firstYoung := len(g.list)
+	for firstYoung > 0 && now.Sub(g.list[firstYoung-1].since) < young && len(g.list)-firstYoung < askAtOnce {
+		firstYoung--
+	}
+	if now.Sub(g.asked) >= oldEvery && firstYoung > 0 {
+		g.asked = now
+		old := g.list[:firstYoung]
+		if g.turn >= len(old) {
+			g.turn = 0
+		}
+		end := min(len(old), g.turn+askAtOnce)
+		for _, e := range old[g.turn:end] {
+			ids = append(ids, e.id)
+		}
+		g.turn = end
+	}
+	for _, e := range g.list[firstYoung:] {
+		ids = append(ids, e.id)
+	}
+	return ids
+}
+
+// doubtful returns the ids worth an uncommitted look: missing for a moment and
+// not settled yet, newest first up to askAtOnce.
+func (g *gaps) doubtful(now time.Time) []int64 {
+	var ids []int64
+	for i := len(g.list) - 1; i >= 0 && len(ids) < askAtOnce; i-- {
+		if e := g.list[i]; !e.settled && now.Sub(e.since) >= doubt {
+			ids = append(ids, e.id)
+		}
+	}
+	return ids
+}
+
+// settle notes which of the ids that were asked for are not in flight.
+func (g *gaps) settle(asked, inFlight []int64) {
+	slices.Sort(inFlight)
+	for _, id := range asked {
+		if _, ok := slices.BinarySearch(inFlight, id); ok {
+			continue
+		}
+		i, ok := g.find(id)
+		if ok {
+			g.list[i].settled = true
+			g.fresh = false
+		}
+	}
+}
+
+// marks returns the ids in doubt, ascending: what a cursor must carry. The slice
+// is shared and never changed.
+func (g *gaps) marks() []int64 {
+	if !g.fresh {
+		g.fresh = true
+		g.open = nil
+		for _, e := range g.list {
+			if !e.settled {
+				g.open = append(g.open, e.id)
+			}
+		}
+	}
+	return g.open
+}
