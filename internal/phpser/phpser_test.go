@@ -3,6 +3,7 @@ package phpser_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"strconv"
@@ -168,6 +169,7 @@ func TestAccessors(t *testing.T) {
 		{"d:-0;", phpser.Float, false, 0, true},
 		{"d:NAN;", phpser.Float, true, 0, false},
 		{"d:INF;", phpser.Float, true, 0, false},
+		{"d:9223372036854775808;", phpser.Float, true, 0, false},
 		{"d:9.3E+18;", phpser.Float, true, 0, false},
 		{"d:-9223372036854775808;", phpser.Float, true, math.MinInt64, true},
 		{`s:2:"12";`, phpser.String, true, 12, true},
@@ -235,18 +237,20 @@ func TestArrays(t *testing.T) {
 func TestDuplicateKeysInLongArrays(t *testing.T) {
 	for _, n := range []int{1, 15, 16, 17, 1000} {
 		var b strings.Builder
-		for range 2 {
+		for round := range 2 {
 			for i := range n {
-				b.WriteString("i:" + strconv.Itoa(i) + ";i:" + strconv.Itoa(b.Len()) + ";")
+				fmt.Fprintf(&b, "i:%d;i:%d;", i, round*n+i)
 			}
 		}
-		v := mustParse(t, "a:"+strconv.Itoa(2*n)+":{"+b.String()+"}")
+		v := mustParse(t, fmt.Sprintf("a:%d:{%s}", 2*n, b.String()))
 		if v.Len() != n {
 			t.Errorf("%d keys given twice leave %d entries", n, v.Len())
 		}
-		first, _ := v.Get("0")
-		if got, _ := first.Int(); got == 0 {
-			t.Errorf("with %d keys the first value won", n)
+		for i := range n {
+			item, _ := v.Get(strconv.Itoa(i))
+			if got, _ := item.Int(); got != int64(n+i) {
+				t.Errorf("of %d keys, key %d has the value %d, want the second, %d", n, i, got, n+i)
+			}
 		}
 	}
 }
