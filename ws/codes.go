@@ -10,8 +10,8 @@ import (
 //
 // Every code says whether the client should come back, and does so in one table
 // (Codes). A client that meets a code which is not in its copy of the table goes
-// by the range, and new codes are only added where the range is right for old
-// clients:
+// by the range, and codes that come after the first release only go where the
+// range is right for clients that do not know them:
 //
 //	1000–3999  come back: the standard's, a framework's or a proxy's
 //	4000–4099  stay away: asking again gets the same answer
