@@ -180,10 +180,12 @@ func (s *sender) goLive(sub *Sub) {
 func (s *sender) states(sub *Sub, cursor string) *Delivery {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
-	if sub.oneOff && s.hub.tagOf(sub) == sub.tag {
-		return nil
-	}
 	d := &Delivery{Cursor: cursor}
+	if sub.oneOff {
+		if d.Tag = s.hub.tagOf(sub); d.Tag == sub.tag {
+			return nil
+		}
+	}
 	for _, r := range sub.refs {
 		if r.ch.state != nil {
 			e := r.ch.state.Events[0]

@@ -28,6 +28,9 @@ type Delivery struct {
 	Events []chat.Event // each with its Cursor
 	// Cursor is where a client stands that has all of Events.
 	Cursor string
+	// Tag is set where states are told to a one-off subscriber: the digest that
+	// its client shall bring back, see chat.Cursor.
+	Tag uint32
 
 	channel string
 	tag     uint32 // digest, for a status; else 0

@@ -249,8 +249,10 @@ func (s *sender) fanOut(d *Delivery) {
 // node told it, and for a poll the states it has seen.
 func (s *sender) deliverPicky(sub *Sub, d *Delivery) {
 	if d.tag != 0 {
-		if !sub.oneOff || sub.Tag() != sub.tag {
+		if !sub.oneOff {
 			sub.to.Deliver(d)
+		} else if all := s.states(sub, d.Cursor); all != nil {
+			sub.to.Deliver(all)
 		}
 		return
 	}

@@ -131,15 +131,6 @@ func (s *Sub) Cursor() (text string, ok bool) {
 	return "", false
 }
 
-// Tag is the digest of the states of the subscription's channels as they are
-// now known; a one-off subscriber hands it to its client.
-func (s *Sub) Tag() uint32 {
-	h := s.sender.hub
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.tagOf(s)
-}
-
 // tagOf sums the digests of all states, whatever the order of the channels.
 // Hub.mu is held.
 func (h *Hub) tagOf(s *Sub) uint32 {
