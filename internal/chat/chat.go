@@ -48,7 +48,7 @@ type Party struct {
 // protocol. The zero value of every optional field is left out of the JSON.
 type Event struct {
 	Type    Type            `json:"type"`
-	Channel string          `json:"channel"`
+	Channel string          `json:"channel,omitempty"`
 	Cursor  string          `json:"cursor,omitempty"` // where a client stands that has this event; set by the hub
 	ID      int64           `json:"id,omitempty"`     // row id within the event's source
 	From    *Party          `json:"from,omitempty"`

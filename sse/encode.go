@@ -1,0 +1,43 @@
+package sse
+
+import (
+	"strconv"
+
+	"holdline/internal/hub"
+)
+
+// encode writes a delivery's events as they stand in the stream
+// (https://html.spec.whatwg.org/multipage/server-sent-events.html). Cursor and
+// type are our own words without line breaks, and JSON has none either, so no
+// field can be forged.
+func encode(d *hub.Delivery) []byte {
+	var b []byte
+	for i := range d.Events {
+		e := &d.Events[i]
+		if e.Cursor != "" {
+			b = append(append(append(b, "id: "...), e.Cursor...), '\n')
+		}
+		b = append(append(append(b, "event: "...), e.Type...), '\n')
+		b = hub.AppendJSON(append(b, "data: "...), e)
+		b = append(b, "\n\n"...)
+	}
+	return b
+}
+
+// encodeChunked is encode inside one chunk.
+func encodeChunked(d *hub.Delivery) []byte { return chunk(d.Bytes(hub.FormatSSE, encode)) }
+
+// chunk wraps bytes for Transfer-Encoding: chunked (RFC 9112 section 7.1).
+func chunk(b []byte) []byte {
+	out := make([]byte, 0, len(b)+12)
+	out = strconv.AppendInt(out, int64(len(b)), 16)
+	out = append(append(out, "\r\n"...), b...)
+	return append(out, "\r\n"...)
+}
+
+// lastChunk tells the client that the stream ended on purpose.
+const lastChunk = "0\r\n\r\n"
+
+// idOnly is a block that moves the client's last event id and dispatches
+// nothing, as the specification has it for a block without data.
+func idOnly(cursor string) []byte { return []byte(":\nid: " + cursor + "\n\n") }

@@ -1,0 +1,109 @@
+package sse
+
+import (
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"holdline/internal/hub"
+	"holdline/internal/park"
+)
+
+// stream is one held client: the meeting of a connection and a subscription.
+type stream struct {
+	server  *Server
+	conn    park.Conn
+	sub     atomic.Pointer[hub.Sub]
+	pass    Pass
+	said    string // cursor that a heartbeat last told; of Alarm
+	chunked bool
+	ended   atomic.Bool
+}
+
+var (
+	_ hub.Subscriber = (*stream)(nil)
+	_ park.Holder    = (*stream)(nil)
+)
+
+// subscribed keeps the subscription, unless the client has left meanwhile.
+func (s *stream) subscribed(sub *hub.Sub) {
+	s.sub.Store(sub)
+	if s.ended.Load() {
+		sub.Close()
+	}
+}
+
+// Live tells the client where it stands, so that it resumes from here even if
+// nothing is ever said, and the states of its channels.
+func (s *stream) Live(cursor string, states *hub.Delivery) {
+	s.send(idOnly(cursor))
+	if states != nil {
+		s.Deliver(states)
+	}
+}
+
+// Deliver implements hub.Subscriber.
+func (s *stream) Deliver(d *hub.Delivery) {
+	if s.chunked {
+		s.conn.Send(d.Bytes(hub.FormatSSEChunked, encodeChunked))
+		return
+	}
+	s.conn.Send(d.Bytes(hub.FormatSSE, encode))
+}
+
+func (s *stream) send(b []byte) {
+	if s.chunked {
+		b = chunk(b)
+	}
+	s.conn.Send(b)
+}
+
+// comment is the heartbeat of a stream whose cursor has not moved.
+const comment = ":\n\n"
+
+// Alarm is the heartbeat. It carries the cursor if that has moved on without a
+// word to this client, so that its next resume starts near.
+func (s *stream) Alarm(c park.Conn) {
+	beat := []byte(comment)
+	if sub := s.sub.Load(); sub != nil {
+		if cursor, ok := sub.Cursor(); ok && cursor != s.said {
+			s.said = cursor
+			beat = idOnly(cursor)
+		}
+	}
+	s.send(beat)
+	c.SetAlarm(s.server.beat())
+}
+
+// WantsBytes implements park.Reader: an EventSource never speaks.
+func (s *stream) WantsBytes() bool { return false }
+
+// Received implements park.Holder.
+func (s *stream) Received(park.Conn, []byte) {}
+
+// Closed implements park.Holder.
+func (s *stream) Closed(park.Conn, park.Reason) {
+	s.ended.Store(true)
+	if sub := s.sub.Load(); sub != nil {
+		sub.Close()
+	}
+	s.pass.Release()
+}
+
+// Pass is the client's right to be here, for whoever checks it again.
+func (s *stream) Pass() any { return s.pass }
+
+// End closes the stream with a word to the client: after says when to come back
+// (for a drain, 0 for none).
+func (s *stream) End(why park.Reason, after time.Duration) {
+	if why != park.ReasonDrain {
+		s.conn.Close(why)
+		return
+	}
+	ms := strconv.FormatInt(after.Milliseconds(), 10)
+	last := []byte("retry: " + ms + "\nevent: reconnect\ndata: {\"type\":\"reconnect\",\"data\":{\"after_ms\":" + ms + "}}\n\n")
+	if s.chunked {
+		last = append(chunk(last), lastChunk...)
+	}
+	s.conn.Finish(last, false)
+}

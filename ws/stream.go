@@ -1,0 +1,148 @@
+package ws
+
+import (
+	"encoding/json"
+	"sync/atomic"
+	"time"
+
+	"holdline/internal/chat"
+	"holdline/internal/hub"
+	"holdline/internal/park"
+)
+
+// stream is one held client: the meeting of a connection, the protocol's state
+// and a subscription.
+type stream struct {
+	server  *Server
+	conn    park.Conn // set before the subscription, for what comes from there
+	session Session
+	sub     atomic.Pointer[hub.Sub]
+	pass    Pass
+	greeted bool // of the sender's goroutine
+	ended   atomic.Bool
+}
+
+var (
+	_ hub.Subscriber = (*stream)(nil)
+	_ park.Holder    = (*stream)(nil)
+	_ Listener       = (*stream)(nil)
+)
+
+func (s *stream) subscribed(sub *hub.Sub) {
+	s.sub.Store(sub)
+	if s.ended.Load() {
+		sub.Close()
+	}
+}
+
+// hello is the data of the first frame.
+type hello struct {
+	Protocol    string    `json:"protocol"`
+	ServerTime  time.Time `json:"server_time"`
+	HeartbeatMS int64     `json:"heartbeat_ms"`
+	MaxMessage  int       `json:"max_message"`
+}
+
+// Live greets a client that has nothing to catch up with; one that had was
+// greeted before its first event.
+func (s *stream) Live(cursor string, states *hub.Delivery) {
+	s.greet(cursor)
+	if states != nil {
+		s.Deliver(states)
+	}
+}
+
+func (s *stream) greet(cursor string) {
+	if s.greeted {
+		return
+	}
+	s.greeted = true
+	data, err := json.Marshal(hello{
+		Protocol: Subprotocol, ServerTime: time.Now().UTC(),
+		HeartbeatMS: s.server.heartbeat().Milliseconds(), MaxMessage: DefaultMaxMessage,
+	})
+	if err != nil {
+		panic(err) // four plain fields
+	}
+	s.tell(&chat.Event{Type: chat.TypeHello, Cursor: cursor, Data: data})
+}
+
+func (s *stream) tell(e *chat.Event) {
+	s.session.Send(s.conn, AppendText(nil, hub.AppendJSON(nil, e)))
+}
+
+// Deliver implements hub.Subscriber.
+func (s *stream) Deliver(d *hub.Delivery) {
+	if !s.greeted {
+		s.greet("") // catching up: where it stands is in the events
+	}
+	s.session.Send(s.conn, d.Bytes(hub.FormatWS, encode))
+}
+
+// encode makes one text frame of each event.
+func encode(d *hub.Delivery) []byte {
+	var b, payload []byte
+	for i := range d.Events {
+		payload = hub.AppendJSON(payload[:0], &d.Events[i])
+		b = AppendText(b, payload)
+	}
+	return b
+}
+
+// Received implements park.Holder.
+func (s *stream) Received(c park.Conn, b []byte) { s.session.Received(c, b, s) }
+
+// Alarm implements park.Holder.
+func (s *stream) Alarm(c park.Conn) { s.session.Alarm(c) }
+
+// Message implements Listener. Browsers cannot send pings of the protocol, so
+// there is one in JSON, by which a page measures its delay; all other words are
+// of later versions and refused by name.
+func (s *stream) Message(c park.Conn, msg []byte) {
+	var said struct {
+		Type string          `json:"type"`
+		ID   json.RawMessage `json:"id"`
+	}
+	if err := json.Unmarshal(msg, &said); err != nil {
+		s.session.Close(c, CodeMisuse, "messages are JSON objects with a type")
+		return
+	}
+	reply := struct {
+		Type  string          `json:"type"`
+		ID    json.RawMessage `json:"id,omitempty"`
+		Error string          `json:"error,omitempty"`
+	}{Type: "pong", ID: said.ID}
+	if said.Type != "ping" {
+		reply.Type, reply.Error = "error", "this server does not know messages of that type"
+	}
+	b, err := json.Marshal(reply)
+	if err != nil {
+		return // an id that was JSON when it came
+	}
+	s.session.Send(c, AppendText(nil, b))
+}
+
+// Closed implements park.Holder.
+func (s *stream) Closed(park.Conn, park.Reason) {
+	s.ended.Store(true)
+	if sub := s.sub.Load(); sub != nil {
+		sub.Close()
+	}
+	s.pass.Release()
+}
+
+// Pass is the client's right to be here, for whoever checks it again.
+func (s *stream) Pass() any { return s.pass }
+
+// End closes the stream with the reason's code; after tells a client when to
+// come back, 0 says nothing of it.
+func (s *stream) End(why park.Reason, after time.Duration) {
+	if after > 0 {
+		data, err := json.Marshal(map[string]int64{"after_ms": after.Milliseconds()})
+		if err != nil {
+			panic(err) // one number
+		}
+		s.tell(&chat.Event{Type: chat.TypeReconnect, Data: data})
+	}
+	s.session.Close(s.conn, CodeFor(why), "")
+}
