@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 	"unsafe"
 
 	"github.com/gobwas/ws"
@@ -252,6 +254,7 @@ func TestDecoderTakesGoodFrames(t *testing.T) {
 		{"controls between fragments", wire(client(textPart, "\xe2"), client(pingFin, "1"), client(contPart, "\x82"), client(pongFin, ""), client(contFin, "\xac")), []string{"ping 1", "pong ", "text €"}},
 		{"empty fragments", wire(client(textPart, ""), client(contPart, ""), client(contFin, "")), []string{"text "}},
 		{"as many fragments as allowed", wire(client(textPart, ""), repeat(900, client(contPart, "x")), repeat(15, client(contPart, "")), client(contFin, "x")), []string{"text " + big[:901]}},
+		{"more fragments than allowed, but of many messages", repeat(maxFragments, wire(client(textPart, ""), client(contFin, ""))), slices.Repeat([]string{"text "}, maxFragments)},
 		{"longest ping and pong", wire(client(pingFin, long), client(pongFin, long)), []string{"ping " + long, "pong " + long}},
 		{"controls need not be text", client(pingFin, "\xff\x00"), []string{"ping \xff\x00"}},
 		{"close without a code", client(closeFin, ""), []string{"close 1005 "}},
@@ -468,15 +471,34 @@ func FuzzDecoder(f *testing.F) {
 	f.Add(wire(client(textPart, "a"), repeat(20, client(contPart, ""))), uint64(4))
 	f.Add(client(closeFin, "\x03"), uint64(5))
 	f.Add(client(binaryFin, "\xff"), uint64(6))
+	f.Add([]byte("\x01\x02\xf0\x9f\x89\x01p\x00\x00\x80\x02\x98\x80\x81\x01a\x88\x02\x03\xe8"), uint64(7)) // for framed
 	f.Fuzz(func(t *testing.T, b []byte, seed uint64) {
 		const limit = 512
-		want := decode(t, &Decoder{MaxMessage: limit}, b)
-		if diff := cmp.Diff(want, decode(t, &Decoder{MaxMessage: limit}, b, everyByte(len(b))...)); diff != "" {
-			t.Fatalf("byte by byte (-whole +bytes):\n%s", diff)
-		}
-		cuts := randomCuts(rand.New(rand.NewPCG(seed, 0)), len(b))
-		if diff := cmp.Diff(want, decode(t, &Decoder{MaxMessage: limit}, b, cuts...)); diff != "" {
-			t.Fatalf("cut at %v (-whole +cut):\n%s", cuts, diff)
+		for _, b := range [][]byte{b, framed(b)} {
+			want := decode(t, &Decoder{MaxMessage: limit}, b)
+			for _, line := range want {
+				if text, ok := strings.CutPrefix(line, "text "); ok && (len(text) > limit || !utf8.ValidString(text)) {
+					t.Fatalf("message %q is too long or not UTF-8", text)
+				}
+			}
+			if diff := cmp.Diff(want, decode(t, &Decoder{MaxMessage: limit}, b, everyByte(len(b))...)); diff != "" {
+				t.Fatalf("byte by byte (-whole +bytes):\n%s", diff)
+			}
+			cuts := randomCuts(rand.New(rand.NewPCG(seed, 0)), len(b))
+			if diff := cmp.Diff(want, decode(t, &Decoder{MaxMessage: limit}, b, cuts...)); diff != "" {
+				t.Fatalf("cut at %v (-whole +cut):\n%s", cuts, diff)
+			}
 		}
 	})
+}
+
+// framed makes well-formed frames of random bytes, so that the fuzzer gets past
+// the header: each is one first byte, one length and that many bytes of payload.
+func framed(b []byte) (frames []byte) {
+	for len(b) >= 2 {
+		n := min(int(b[1]), len(b)-2)
+		frames = append(frames, client(b[0], string(b[2:2+n]))...)
+		b = b[2+n:]
+	}
+	return frames
 }

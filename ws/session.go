@@ -85,7 +85,9 @@ func (s *Session) Start(c park.Conn) {
 // changed afterwards.
 func (s *Session) Send(c park.Conn, frames []byte) bool {
 	ok := s.gate.Add(1)&gateClosing == 0 && c.Send(frames)
-	s.leave(c)
+	if s.gate.Add(^uint32(0)) == gateClosing {
+		s.sayClose(c)
+	}
 	return ok
 }
 
@@ -101,9 +103,8 @@ func (s *Session) Close(c park.Conn, code Code, reason string) {
 	if !s.end.CompareAndSwap(nil, &ending{code, reason, time.Now().Add(closeWait)}) {
 		return
 	}
-	s.gate.Add(1)
 	s.gate.Or(gateClosing)
-	s.leave(c)
+	s.sayClose(c)
 	c.SetAlarm(closeWait)
 }
 
@@ -187,9 +188,10 @@ func (s *Session) beat() time.Duration {
 	return d - rand.N(d/5+1)
 }
 
-// leave ends a Send, and sends the close frame if it was the last before it.
-func (s *Session) leave(c park.Conn) {
-	if s.gate.Add(^uint32(0)) == gateClosing && s.gate.CompareAndSwap(gateClosing, gateClosing|gateSaid) {
+// sayClose hands over the close frame, when no Send is under way and nobody else
+// has done so.
+func (s *Session) sayClose(c park.Conn) {
+	if s.gate.CompareAndSwap(gateClosing, gateClosing|gateSaid) {
 		e := s.end.Load()
 		c.Send(AppendClose(nil, e.code, e.reason))
 	}

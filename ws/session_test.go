@@ -54,21 +54,21 @@ func (c *fakeConn) took() []string {
 	return lines
 }
 
-// stream is the least of a Holder that uses a Session.
-type stream struct {
+// fakeHolder is the least of a Holder that uses a Session.
+type fakeHolder struct {
 	session   Session
 	messages  []string
 	onMessage func(c park.Conn, msg string)
 }
 
-func (s *stream) Message(c park.Conn, msg []byte) {
+func (s *fakeHolder) Message(c park.Conn, msg []byte) {
 	s.messages = append(s.messages, string(msg))
 	if s.onMessage != nil {
 		s.onMessage(c, string(msg))
 	}
 }
 
-func (s *stream) receive(c park.Conn, frames ...[]byte) {
+func (s *fakeHolder) receive(c park.Conn, frames ...[]byte) {
 	s.session.Received(c, wire(frames...), s)
 }
 
@@ -90,7 +90,7 @@ func finished(code Code, reason string) string {
 }
 
 func TestSessionMessages(t *testing.T) {
-	c, s := &fakeConn{}, &stream{}
+	c, s := &fakeConn{}, &fakeHolder{}
 	s.receive(c, client(textFin, "one"), client(textPart, "tw"))
 	s.receive(c, client(contFin, "o"))
 	if diff := cmp.Diff([]string{"one", "two"}, s.messages); diff != "" {
@@ -103,14 +103,14 @@ func TestSessionMessages(t *testing.T) {
 }
 
 func TestSessionAnswersPings(t *testing.T) {
-	c, s := &fakeConn{}, &stream{}
+	c, s := &fakeConn{}, &fakeHolder{}
 	s.receive(c, client(pingFin, "a"), client(pingFin, ""))
 	expect(t, c, `send "\x8a\x01a"`, `send "\x8a\x00"`)
 }
 
 func TestSessionCutsOffPingFloods(t *testing.T) {
 	for _, kind := range []byte{pingFin, pongFin} {
-		c, s := &fakeConn{}, &stream{}
+		c, s := &fakeConn{}, &fakeHolder{}
 		s.receive(c, repeat(maxControls, client(kind, "")))
 		if code := s.session.Code(); code != 0 {
 			t.Fatalf("closed with %d after as many as allowed", code)
@@ -127,7 +127,7 @@ func TestSessionCutsOffPingFloods(t *testing.T) {
 }
 
 func TestSessionHeartbeat(t *testing.T) {
-	c, s := &fakeConn{}, &stream{session: Session{Heartbeat: 10 * time.Second}}
+	c, s := &fakeConn{}, &fakeHolder{session: Session{Heartbeat: 10 * time.Second}}
 	s.session.Start(c)
 	for range 100 {
 		if c.alarm < 8*time.Second || c.alarm > 10*time.Second {
@@ -152,7 +152,7 @@ func TestSessionEndsSilentPeers(t *testing.T) {
 		"pong": client(pongFin, ""), "ping": client(pingFin, ""), "text": client(textFin, "x"),
 	} {
 		t.Run("last heard with a "+name, func(t *testing.T) {
-			c, s := &fakeConn{}, &stream{}
+			c, s := &fakeConn{}, &fakeHolder{}
 			s.session.Alarm(c)
 			s.session.Alarm(c)
 			s.receive(c, sign)
@@ -168,7 +168,7 @@ func TestSessionEndsSilentPeers(t *testing.T) {
 		})
 	}
 	t.Run("who only drips bytes of one frame", func(t *testing.T) {
-		c, s := &fakeConn{}, &stream{}
+		c, s := &fakeConn{}, &fakeHolder{}
 		b := client(textFin, "never whole")
 		for i := range 3 {
 			s.receive(c, b[i:i+1])
@@ -179,7 +179,7 @@ func TestSessionEndsSilentPeers(t *testing.T) {
 }
 
 func TestSessionCutsOffSlowSenders(t *testing.T) {
-	c, s := &fakeConn{}, &stream{}
+	c, s := &fakeConn{}, &fakeHolder{}
 	s.receive(c, client(textPart, "begun"))
 	for range maxPartial {
 		s.session.Alarm(c)
@@ -191,7 +191,7 @@ func TestSessionCutsOffSlowSenders(t *testing.T) {
 }
 
 func TestSessionLetsBusySendersBe(t *testing.T) {
-	c, s := &fakeConn{}, &stream{}
+	c, s := &fakeConn{}, &fakeHolder{}
 	s.receive(c, client(textPart, "a"))
 	for range 5 * maxPartial {
 		s.session.Alarm(c)
@@ -216,7 +216,7 @@ func TestSessionPeerCloses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c, s := &fakeConn{}, &stream{}
+			c, s := &fakeConn{}, &fakeHolder{}
 			s.receive(c, tt.frame, client(textFin, "late"))
 			expect(t, c, tt.want)
 			if s.session.Send(c, AppendText(nil, []byte("late"))) {
@@ -236,7 +236,7 @@ func TestSessionPeerCloses(t *testing.T) {
 }
 
 func TestSessionServerCloses(t *testing.T) {
-	c, s := &fakeConn{}, &stream{}
+	c, s := &fakeConn{}, &fakeHolder{}
 	if !s.session.Send(c, []byte("frame")) {
 		t.Error("Send reports that the connection takes nothing")
 	}
@@ -260,7 +260,7 @@ func TestSessionServerCloses(t *testing.T) {
 
 func TestSessionPeerDoesNotAnswerClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, s := &fakeConn{}, &stream{}
+		c, s := &fakeConn{}, &fakeHolder{}
 		s.session.Start(c)
 		s.session.Close(c, CodeRevoked, "logged out")
 		expect(t, c, sent(CodeRevoked, "logged out"))
@@ -280,7 +280,7 @@ func TestSessionPeerDoesNotAnswerClose(t *testing.T) {
 
 func TestSessionFailsOnBadFrames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, s := &fakeConn{}, &stream{}
+		c, s := &fakeConn{}, &fakeHolder{}
 		s.receive(c, client(textFin, "good"), client(binaryFin, "bad"), client(textFin, "late"))
 		s.receive(c, client(textFin, "later"))
 		expect(t, c, sent(CodeUnsupported, CodeUnsupported.Reason()))
@@ -294,7 +294,7 @@ func TestSessionFailsOnBadFrames(t *testing.T) {
 }
 
 func TestSessionMessageMayClose(t *testing.T) {
-	c, s := &fakeConn{}, &stream{}
+	c, s := &fakeConn{}, &fakeHolder{}
 	s.onMessage = func(c park.Conn, _ string) { s.session.Close(c, CodeMisuse, "no") }
 	s.receive(c, client(textFin, "bad"), client(textFin, "late"), client(pingFin, ""))
 	expect(t, c, sent(CodeMisuse, "no"))
@@ -306,7 +306,7 @@ func TestSessionMessageMayClose(t *testing.T) {
 // A Send that is under way when Close comes goes out before the close frame, and
 // the one who closes does not wait for it.
 func TestSessionCloseFrameIsLast(t *testing.T) {
-	var s stream
+	var s fakeHolder
 	c := &fakeConn{}
 	c.onSend = func(b []byte) bool {
 		if string(b) == "first" {
@@ -323,7 +323,7 @@ func TestSessionCloseFrameIsLast(t *testing.T) {
 // The peer's close frame comes while ours still waits for a Send: ours goes out
 // with Finish, and only there.
 func TestSessionClosesCross(t *testing.T) {
-	var s stream
+	var s fakeHolder
 	c := &fakeConn{}
 	c.onSend = func([]byte) bool {
 		s.session.Close(c, CodeDraining, "x")
@@ -337,7 +337,7 @@ func TestSessionClosesCross(t *testing.T) {
 // A heartbeat that overlaps Close must not put off the end of the peer's time.
 func TestSessionAlarmOverlapsClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var s stream
+		var s fakeHolder
 		c := &fakeConn{}
 		c.onSend = func(b []byte) bool {
 			if b[0] == pingFin {
@@ -354,7 +354,7 @@ func TestSessionAlarmOverlapsClose(t *testing.T) {
 
 func TestSessionConcurrentSendsAndClose(t *testing.T) {
 	for range 200 {
-		c, s := &fakeConn{}, &stream{}
+		c, s := &fakeConn{}, &fakeHolder{}
 		var wg sync.WaitGroup
 		for range 4 {
 			wg.Go(func() {
@@ -377,7 +377,7 @@ func TestSessionConcurrentSendsAndClose(t *testing.T) {
 func BenchmarkSessionPong(b *testing.B) {
 	pong := client(pongFin, "")
 	buf := make([]byte, len(pong))
-	c, s := &fakeConn{}, &stream{}
+	c, s := &fakeConn{}, &fakeHolder{}
 	b.ReportAllocs()
 	for b.Loop() {
 		copy(buf, pong)

@@ -74,7 +74,7 @@ func TestUpgradeRefuses(t *testing.T) {
 			if conn != nil || early != nil || refusal == nil {
 				t.Fatalf("Upgrade = %v, %q, %v; want only a refusal", conn, early, refusal)
 			}
-			if refusal.Status != tt.status || !strings.Contains(refusal.Reason, tt.reason) {
+			if refusal.Status != tt.status || !strings.Contains(refusal.Error(), tt.reason) {
 				t.Errorf("refused with %d %q, want %d and %q in it", refusal.Status, refusal.Reason, tt.status, tt.reason)
 			}
 			if diff := cmp.Diff(tt.header, refusal.Header); diff != "" {
@@ -131,7 +131,7 @@ func TestUpgradeAnswer(t *testing.T) {
 			http.Header{"Sec-Websocket-Protocol": {"holdline.v1"}},
 		},
 	}
-	srv := newServer(t)
+	srv := newEchoServer(t)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			conn := dialRaw(t, srv)
@@ -195,9 +195,9 @@ func (c *liveConn) SetAlarm(d time.Duration) {
 	}
 }
 
-// server echoes text, through connections read in pieces of changing size. The
+// echoServer echoes text, through connections read in pieces of changing size. The
 // text "close" makes it close with CodeDraining.
-type server struct {
+type echoServer struct {
 	*httptest.Server
 	codes chan Code // how each connection ended
 }
@@ -210,9 +210,9 @@ func (u unwraps) Write(b []byte) (int, error) { return u.w.Write(b) }
 func (u unwraps) WriteHeader(status int)      { u.w.WriteHeader(status) }
 func (u unwraps) Unwrap() http.ResponseWriter { return u.w }
 
-func newServer(t *testing.T) *server {
+func newEchoServer(t *testing.T) *echoServer {
 	t.Helper()
-	s := &server{codes: make(chan Code, 16)}
+	s := &echoServer{codes: make(chan Code, 16)}
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, early, refusal := Upgrade(unwraps{w}, r, http.Header{"X-Test": {"one\r\ntwo"}})
 		if refusal != nil {
@@ -226,7 +226,7 @@ func newServer(t *testing.T) *server {
 }
 
 func echo(conn net.Conn, early []byte) Code {
-	st := &stream{}
+	st := &fakeHolder{}
 	c := &liveConn{Conn: conn}
 	c.ring = func() { st.session.Alarm(c) }
 	defer c.Close(park.ReasonGone)
@@ -250,7 +250,7 @@ func echo(conn net.Conn, early []byte) Code {
 	}
 }
 
-func dialRaw(t *testing.T, s *server) net.Conn {
+func dialRaw(t *testing.T, s *echoServer) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", s.Listener.Addr().String())
 	if err != nil {
@@ -261,7 +261,7 @@ func dialRaw(t *testing.T, s *server) net.Conn {
 }
 
 // openRaw is a connection whose frames the test writes by hand.
-func openRaw(t *testing.T, s *server) (net.Conn, *bufio.Reader) {
+func openRaw(t *testing.T, s *echoServer) (net.Conn, *bufio.Reader) {
 	t.Helper()
 	conn := dialRaw(t, s)
 	r := bufio.NewReader(conn)
@@ -300,7 +300,7 @@ func readFrame(t *testing.T, r io.Reader) string {
 	return heard.lines[0]
 }
 
-func openCoder(t *testing.T, s *server) *websocket.Conn {
+func openCoder(t *testing.T, s *echoServer) *websocket.Conn {
 	t.Helper()
 	conn, _, err := websocket.Dial(t.Context(), s.URL, &websocket.DialOptions{
 		Subprotocols:    []string{"other", Subprotocol},
@@ -315,7 +315,7 @@ func openCoder(t *testing.T, s *server) *websocket.Conn {
 }
 
 func TestEchoToCoder(t *testing.T) {
-	srv := newServer(t)
+	srv := newEchoServer(t)
 	conn := openCoder(t, srv)
 	if got := conn.Subprotocol(); got != Subprotocol {
 		t.Errorf("subprotocol %q, want %q", got, Subprotocol)
@@ -340,7 +340,7 @@ func TestEchoToCoder(t *testing.T) {
 }
 
 func TestEchoOfFragmentsByHand(t *testing.T) {
-	conn, r := openRaw(t, newServer(t))
+	conn, r := openRaw(t, newEchoServer(t))
 	frames := wire(client(textPart, "Gr\xc3"), client(pingFin, "now"), client(contPart, ""), client(contFin, "\xbc\xc3\x9fe"), client(textFin, "end"))
 	for _, b := range frames {
 		if _, err := conn.Write([]byte{b}); err != nil {
@@ -355,7 +355,7 @@ func TestEchoOfFragmentsByHand(t *testing.T) {
 }
 
 func TestCoderCloses(t *testing.T) {
-	srv := newServer(t)
+	srv := newEchoServer(t)
 	conn := openCoder(t, srv)
 	if err := conn.Close(websocket.StatusGoingAway, "leaving"); err != nil {
 		t.Errorf("closing handshake: %v", err)
@@ -366,7 +366,7 @@ func TestCoderCloses(t *testing.T) {
 }
 
 func TestServerClosesCoder(t *testing.T) {
-	srv := newServer(t)
+	srv := newEchoServer(t)
 	conn := openCoder(t, srv)
 	if err := conn.Write(t.Context(), websocket.MessageText, []byte("close")); err != nil {
 		t.Fatal(err)
@@ -382,7 +382,7 @@ func TestServerClosesCoder(t *testing.T) {
 }
 
 func TestCoderIsPongedAt(t *testing.T) {
-	conn := openCoder(t, newServer(t))
+	conn := openCoder(t, newEchoServer(t))
 	ctx, cancel := context.WithCancel(conn.CloseRead(t.Context()))
 	defer cancel()
 	for range 10 {
@@ -393,7 +393,7 @@ func TestCoderIsPongedAt(t *testing.T) {
 }
 
 func TestBinaryFromCoder(t *testing.T) {
-	conn := openCoder(t, newServer(t))
+	conn := openCoder(t, newEchoServer(t))
 	if err := conn.Write(t.Context(), websocket.MessageBinary, []byte("x")); err != nil {
 		t.Fatal(err)
 	}
@@ -404,7 +404,7 @@ func TestBinaryFromCoder(t *testing.T) {
 }
 
 func TestBadFramesByHand(t *testing.T) {
-	srv := newServer(t)
+	srv := newEchoServer(t)
 	for name, tt := range map[string]struct {
 		wire []byte
 		want string
