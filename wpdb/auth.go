@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sync/singleflight"
 	"golang.org/x/time/rate"
@@ -124,27 +125,31 @@ func (a *Authenticator) Login(ctx context.Context, r Cookies, now time.Time) (*S
 		return nil, err
 	}
 	key := cookieKey(sha256.Sum256([]byte(value)))
-	if s := a.retainFresh(key, now); s != nil {
-		return s, nil
-	}
-	if err := a.lately(key, now); err != nil {
-		return nil, err
+	if s := a.fresh(key, now); s != nil {
+		return s.hold()
 	}
 	found, err, _ := a.flights.Do(string(key[:]), func() (any, error) {
+		// The flight before this one may have just landed.
+		if s := a.fresh(key, now); s != nil {
+			return s, nil
+		}
+		if err := a.lately(key, now); err != nil {
+			return nil, err
+		}
 		// Others wait for this flight: one browser that leaves must not end it.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readLimit)
 		defer cancel()
 		login, err := a.lookup(ctx, r.Address, cookie, check)
-		if isRefusal(err) {
+		if err != nil {
 			a.refuse(key, err, now)
+			return nil, err
 		}
-		return login, err
+		return a.register(key, login, now), nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	a.accepted.Add(1)
-	return a.retain(key, found.(login), now), nil
+	return found.(*Session).hold()
 }
 
 // findCookie looks under the cookie's proper name. Where that is not known,
@@ -178,7 +183,11 @@ func (a *Authenticator) lately(key cookieKey, now time.Time) error {
 	return nil
 }
 
+// refuse remembers a cookie that is no good.
 func (a *Authenticator) refuse(key cookieKey, err error, now time.Time) {
+	if !isRefusal(err) {
+		return
+	}
 	a.refusals.Add(1)
 	if errors.Is(err, wpauth.ErrNoSession) && a.accepted.Load() == 0 && a.lostSessions.Add(1) == hintAfter {
 		a.opt.Logger.Warn("genuine login cookies have no session in the usermeta table: "+
@@ -250,6 +259,9 @@ func (a *Authenticator) failures(address string) *rate.Limiter {
 }
 
 func (a *Authenticator) lookupLogin(ctx context.Context, cookie wpauth.AuthCookie, check wpauth.Check) (wpauth.Identity, error) {
+	if !plausible(cookie.Login) {
+		return wpauth.Identity{}, wpauth.ErrUnknownUser
+	}
 	accounts, err := a.accounts(ctx, "u.user_login = ?", cookie.Login)
 	if err != nil {
 		return wpauth.Identity{}, err
@@ -261,6 +273,12 @@ func (a *Authenticator) lookupLogin(ctx context.Context, cookie wpauth.AuthCooki
 		}
 	}
 	return wpauth.Identity{}, wpauth.ErrUnknownUser
+}
+
+// plausible: text that the users table cannot hold makes the server complain, or
+// convert the whole column to compare.
+func plausible(login string) bool {
+	return utf8.ValidString(login) && !strings.ContainsFunc(login, func(r rune) bool { return r > 0xFFFF })
 }
 
 // judge verifies a cookie against what the database knows now of its user.

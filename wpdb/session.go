@@ -18,6 +18,9 @@ const usersPerQuery = 1000
 
 // Session is a login that was found good. All connections with the same cookie
 // share one. Its methods may be called concurrently.
+//
+// A login may end between Login and the moment its connection can be found by
+// AuthOptions.OnRevoked: ask Revoked once more after that moment.
 type Session struct {
 	UserID int64
 	Login  string // user_login
@@ -64,21 +67,38 @@ func (s *Session) Release() {
 	s.refs--
 }
 
-// retainFresh returns the session of a cookie that was checked a moment ago,
-// nil if there is none.
-func (a *Authenticator) retainFresh(key cookieKey, now time.Time) *Session {
+// hold retains the session for a login, unless it ended meanwhile. A recheck
+// between the look-up and now may have forgotten it because nobody held it; then
+// it comes back, or another login with the cookie has taken its place.
+func (s *Session) hold() (*Session, error) {
+	s.auth.mu.Lock()
+	defer s.auth.mu.Unlock()
+	if err := s.Err(); err != nil {
+		return nil, err
+	}
+	if other, ok := s.auth.sessions[s.key]; ok {
+		s = other
+	}
+	s.auth.sessions[s.key] = s
+	s.refs++
+	return s, nil
+}
+
+// fresh returns the session of a cookie that was checked a moment ago, nil if
+// there is none.
+func (a *Authenticator) fresh(key cookieKey, now time.Time) *Session {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s, ok := a.sessions[key]
 	if !ok || now.Sub(s.checked) >= a.opt.Recheck || expired(s, now) {
 		return nil
 	}
-	s.refs++
 	return s
 }
 
-// retain registers a login that was found good now.
-func (a *Authenticator) retain(key cookieKey, l login, now time.Time) *Session {
+// register keeps a login that was found good now.
+func (a *Authenticator) register(key cookieKey, l login, now time.Time) *Session {
+	a.accepted.Add(1)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s, ok := a.sessions[key]
@@ -90,7 +110,6 @@ func (a *Authenticator) retain(key cookieKey, l login, now time.Time) *Session {
 		a.sessions[key] = s
 	}
 	s.checked = now
-	s.refs++
 	return s
 }
 
@@ -186,13 +205,15 @@ func (a *Authenticator) recheckUser(user account, sessions []*Session, now time.
 	return nil
 }
 
+// revoke ends a session: none that hold retains later has ended already.
 func (a *Authenticator) revoke(s *Session, reason error) {
 	a.mu.Lock()
 	if a.sessions[s.key] == s {
 		delete(a.sessions, s.key)
 	}
+	ended := s.end.CompareAndSwap(nil, &reason)
 	a.mu.Unlock()
-	if s.end.CompareAndSwap(nil, &reason) {
+	if ended {
 		a.revoked.Add(1)
 		a.opt.OnRevoked(s)
 	}

@@ -83,6 +83,21 @@ func TestTimeZones(t *testing.T) {
 	}
 }
 
+func FuzzLocation(f *testing.F) {
+	f.Add("Europe/Berlin", "5.5")
+	f.Add("", "-12")
+	f.Add("Local", "0x10")
+	f.Fuzz(func(t *testing.T, name, offset string) {
+		zone := wpdb.Location(name, offset)
+		if zone == nil || zone == time.Local && name != "" {
+			t.Fatalf("zone %v", zone)
+		}
+		if _, seconds := time.Unix(0, 0).In(zone).Zone(); seconds < -24*3600 || seconds > 24*3600 {
+			t.Errorf("%d seconds east", seconds)
+		}
+	})
+}
+
 func TestSiteRefusesBadNames(t *testing.T) {
 	db := open(t, rootOptions(server, "mysql"))
 	for _, opt := range []wpdb.SiteOptions{
