@@ -19,6 +19,7 @@ type stream struct {
 	sub     atomic.Pointer[hub.Sub]
 	pass    Pass
 	greeted bool // of the sender's goroutine
+	words   atomic.Uint32 // messages since the last heartbeat
 	ended   atomic.Bool
 }
 
@@ -93,7 +94,14 @@ func encode(d *hub.Delivery) []byte {
 func (s *stream) Received(c park.Conn, b []byte) { s.session.Received(c, b, s) }
 
 // Alarm implements park.Holder.
-func (s *stream) Alarm(c park.Conn) { s.session.Alarm(c) }
+func (s *stream) Alarm(c park.Conn) {
+	s.words.Store(0)
+	s.session.Alarm(c)
+}
+
+// maxWords is how much a client may say between two heartbeats. Each message
+// costs an answer, and a page that measures its delay sends one in a while.
+const maxWords = 100
 
 // Message implements Listener. Browsers cannot send pings of the protocol, so
 // there is one in JSON, by which a page measures its delay; all other words are
@@ -102,6 +110,10 @@ func (s *stream) Message(c park.Conn, msg []byte) {
 	var said struct {
 		Type string          `json:"type"`
 		ID   json.RawMessage `json:"id"`
+	}
+	if s.words.Add(1) > maxWords {
+		s.session.Close(c, CodePolicy, "too many messages")
+		return
 	}
 	if err := json.Unmarshal(msg, &said); err != nil {
 		s.session.Close(c, CodeMisuse, "messages are JSON objects with a type")

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+
+	"github.com/spf13/pflag"
+
+	"holdline/config"
+	"holdline/gateway"
+)
+
+// serve runs the gateway until it is told to stop.
+func serve(ctx context.Context, p program) error {
+	cfg, err := load(p, nil)
+	if err != nil {
+		return err
+	}
+	wp, err := gateway.ReadWordPress(&cfg)
+	if cfg.PrintConfig {
+		return errors.Join(cfg.Print(p.stdout), asUsage(err))
+	}
+	if err != nil {
+		return usageError{err}
+	}
+	log := logger(cfg.Log, p.stderr)
+	g, err := gateway.New(gateway.Options{Config: cfg, Logger: log, Version: versionText(), WordPress: wp})
+	if err != nil {
+		return err
+	}
+	if err := g.Listen(); err != nil {
+		return err
+	}
+	log.Info("holdline serves", "browsers", g.Addr().String()+cfg.BasePath, "operator", g.AdminAddr(), "version", versionText())
+	if cfg.Auth.Secret.Empty() {
+		log.Warn("auth.secret_file is not set: tokens, visitor cookies and /wake are refused; WordPress logins work")
+	}
+	defer log.Info("holdline has stopped")
+	return g.Run(ctx)
+}
+
+// load reads the configuration and answers --help.
+func load(p program, extra func(*pflag.FlagSet)) (config.Config, error) {
+	cfg, err := config.LoadWith(p.args, p.env, extra)
+	if errors.Is(err, pflag.ErrHelp) {
+		return cfg, errors.Join(err, config.Help(p.stdout, extra))
+	}
+	return cfg, err
+}
+
+func asUsage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return usageError{err}
+}
+
+// logger writes as the configuration wants it, which has been validated.
+func logger(cfg config.Log, w io.Writer) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cfg.Level)); err != nil {
+		level = slog.LevelInfo
+	}
+	opt := &slog.HandlerOptions{Level: level}
+	if cfg.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, opt))
+	}
+	return slog.New(slog.NewTextHandler(w, opt))
+}

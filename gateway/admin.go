@@ -1,0 +1,48 @@
+package gateway
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/pprof"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// adminRoutes are for the operator, on a listener of their own.
+func (g *Gateway) adminRoutes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", g.serveReady)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(g.metrics.registry, promhttp.HandlerOpts{}))
+	// By hand: importing pprof for its effects would open it on every server.
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+// serveReady says whether new clients would be served, and if not, why and what
+// to do.
+func (g *Gateway) serveReady(w http.ResponseWriter, _ *http.Request) {
+	why := ""
+	switch at := g.attached.Load(); {
+	case g.draining.Load():
+		why = "draining"
+	case at == nil:
+		why = "the site's database has not answered yet"
+		if reason := g.metrics.waiting.Load(); reason != nil {
+			why = *reason
+		}
+	case at.backend.Health != nil:
+		if h := at.backend.Health(); !h.OK {
+			why = fmt.Sprintf("database trouble since %s: %s", h.Since.UTC().Format("15:04:05 MST"), h.Trouble)
+		}
+	}
+	if why != "" {
+		http.Error(w, "not ready: "+why, http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "ready")
+}

@@ -1,0 +1,47 @@
+package gateway
+
+import (
+	"context"
+	"time"
+
+	"holdline/internal/chat"
+	"holdline/wpdb"
+)
+
+// Backend is the site behind the gateway: where rows come from and who is who.
+// It is made by a Connect function once its database answers.
+type Backend struct {
+	Feeds []Feed
+	// Login verifies a WordPress login cookie; nil where there are no logins.
+	Login func(ctx context.Context, c wpdb.Cookies, now time.Time) (*wpdb.Session, error)
+	// Origins are the site's own, scheme://host[:port], which need not be listed
+	// in the configuration.
+	Origins func() []string
+	// Health tells whether the database answers, for /readyz.
+	Health func() wpdb.Health
+	// Run does the backend's own work until ctx ends; nil for none.
+	Run func(ctx context.Context) error
+	// Close lets go of what Connect opened, after everything has stopped.
+	Close func()
+}
+
+// Feed is one chat plugin: its rows and who may read them.
+type Feed struct {
+	Tail Tail
+	// MayRead tells whether a viewer may read a channel, named without its
+	// source. An error means that it cannot be known now.
+	MayRead func(ctx context.Context, v chat.Viewer, name string) (bool, error)
+}
+
+// Tail is a *wpdb.Tail.
+type Tail interface {
+	Name() string
+	Wake() (ticket uint64)
+	Rows(ctx context.Context, names []string, after, upTo int64, ids []int64, limit int) ([]chat.Event, int64, error)
+	Run(ctx context.Context) error
+	Stats() wpdb.TailStats
+}
+
+// Connect opens the backend, whose tails shall publish to sink. An error that
+// is worth another attempt is any error: a sidecar outlives its database.
+type Connect func(ctx context.Context, sink wpdb.Sink) (*Backend, error)

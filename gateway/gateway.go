@@ -1,0 +1,256 @@
+// Package gateway is the HTTP server in front of the browsers: routes, who may
+// come in, limits, metrics and leaving in order. It wires everything below it
+// and is the only package that imports echo.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"holdline/config"
+	"holdline/internal/hub"
+	"holdline/internal/park"
+	"holdline/internal/token"
+	"holdline/internal/wpconfig"
+	"holdline/poll"
+	"holdline/sse"
+	"holdline/wpdb"
+	"holdline/ws"
+)
+
+// Options are what a Gateway needs besides its configuration.
+type Options struct {
+	Config  config.Config
+	Logger  *slog.Logger
+	Version string
+	// WordPress is what the site's wp-config.php says; see ReadWordPress.
+	WordPress *wpconfig.Config
+	// Connect opens the site; nil means the one of the configuration.
+	Connect Connect
+	// Routes serves what is not Holdline's own, such as the demo's page; may be
+	// nil.
+	Routes http.Handler
+	// Portable holds connections without epoll, for tests of that path.
+	Portable bool
+}
+
+// Gateway is one running server. New checks, Listen binds, Run serves.
+type Gateway struct {
+	opt       Options
+	cfg       config.Config
+	log       *slog.Logger
+	keys      token.Keys
+	admission *admission
+	metrics   *metrics
+	lot       *park.Lot
+	listener  net.Listener
+	admin     net.Listener
+	attached  atomic.Pointer[attached] // nil until the database has answered
+	draining  atomic.Bool
+}
+
+// attached is the site once it is there, with all that stands on it.
+type attached struct {
+	backend *Backend
+	hub     *hub.Hub
+	sse     *sse.Server
+	poll    *poll.Server
+	ws      *ws.Server
+}
+
+// New prepares a gateway. It starts nothing.
+func New(opt Options) (*Gateway, error) {
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
+	}
+	g := &Gateway{opt: opt, cfg: opt.Config, log: opt.Logger}
+	if g.opt.Connect == nil {
+		g.opt.Connect = g.connectSite
+	}
+	if !g.cfg.Auth.Secret.Empty() {
+		g.keys.Secret = []byte(g.cfg.Auth.Secret.Reveal())
+	}
+	if room := descriptors() - reservedDescriptors; room > 0 && room < g.cfg.Limits.Connections {
+		g.log.Info("fewer connections than configured: this process may open too few files",
+			"limit", room, "configured", g.cfg.Limits.Connections, "raise", "ulimit -n, or LimitNOFILE in systemd")
+		g.cfg.Limits.Connections = room
+	}
+	g.admission = newAdmission(g.cfg.Limits)
+	g.metrics = newMetrics(g)
+	g.lot = park.New(park.Options{
+		Logger: g.log, QueueFrames: g.cfg.Limits.QueueEvents, QueueBytes: int(g.cfg.Limits.QueueBytes),
+		Portable: opt.Portable, OnClose: g.metrics.closed,
+	})
+	return g, nil
+}
+
+// reservedDescriptors are kept for the database, listeners, requests that are
+// only being refused, and the file system.
+const reservedDescriptors = 256
+
+// Listen binds both addresses, so that Run cannot fail for an address in use.
+func (g *Gateway) Listen() (err error) {
+	if g.listener, err = listen(g.cfg.Listen); err != nil {
+		return fmt.Errorf("listen for browsers: %w", err)
+	}
+	if g.admin, err = listen(g.cfg.AdminListen); err != nil {
+		g.listener.Close()
+		return fmt.Errorf("listen for the operator: %w", err)
+	}
+	return nil
+}
+
+func listen(address string) (net.Listener, error) {
+	// Heartbeats find dead peers; the kernel's probes would only cost CPU.
+	lc := net.ListenConfig{KeepAlive: -1}
+	path, isUnix := strings.CutPrefix(address, "unix:")
+	if !isUnix {
+		return lc.Listen(context.Background(), "tcp", address)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("remove the socket of an earlier run: %w", err)
+	}
+	l, err := lc.Listen(context.Background(), "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	// The web server runs as another user.
+	return l, os.Chmod(path, 0o666)
+}
+
+// Addr is where browsers are listened for, AdminAddr where the operator is.
+func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
+
+// AdminAddr is the operator's address.
+func (g *Gateway) AdminAddr() net.Addr { return g.admin.Addr() }
+
+// Held is the number of connections that are held now.
+func (g *Gateway) Held() int { return g.lot.Held() }
+
+// Run serves until ctx ends, then lets the clients go and returns when all is
+// stopped. Listen must have been called.
+func (g *Gateway) Run(ctx context.Context) error {
+	public := &http.Server{
+		Handler:           g.routes(),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       park.DefaultKeepAliveIdle,
+		MaxHeaderBytes:    int(g.cfg.Limits.Header),
+		ErrorLog:          slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
+		Protocols:         new(http.Protocols),
+	}
+	public.Protocols.SetHTTP1(true)
+	public.Protocols.SetUnencryptedHTTP2(true) // proxies that speak h2c
+	operator := &http.Server{Handler: g.adminRoutes(), ReadHeaderTimeout: 10 * time.Second}
+
+	// What is below lives on while the clients are let go.
+	below, stopBelow := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBelow()
+	grp, ctx := errgroup.WithContext(ctx)
+	grp.Go(func() error { return serve(public, g.listener) })
+	grp.Go(func() error { return serve(public, g.lot.Listener()) })
+	grp.Go(func() error { return serve(operator, g.admin) })
+	grp.Go(func() error { return g.lot.Run(below) })
+	grp.Go(func() error { return g.runBackend(ctx, below) })
+	grp.Go(func() error { return g.runTrim(ctx) })
+	grp.Go(func() error {
+		<-ctx.Done()
+		g.drain(public)
+		stopBelow()
+		return operator.Close()
+	})
+	return grp.Wait()
+}
+
+func serve(s *http.Server, l net.Listener) error {
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve %s: %w", l.Addr(), err)
+	}
+	return nil
+}
+
+// runBackend attaches the site, as often as it takes, and runs what stands on it.
+func (g *Gateway) runBackend(ctx, below context.Context) error {
+	var trouble wpdb.Backoff
+	for ctx.Err() == nil {
+		h := hub.New(hub.Options{Logger: g.log})
+		b, err := g.opt.Connect(ctx, h)
+		if err == nil {
+			return g.runAttached(below, h, b)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		wait := trouble.Next()
+		g.metrics.notReady(err)
+		g.log.Warn("the site cannot be read yet", "error", err, "next_try", wait.Round(time.Millisecond))
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+	return nil
+}
+
+func (g *Gateway) runAttached(ctx context.Context, h *hub.Hub, b *Backend) error {
+	if b.Close != nil {
+		defer b.Close()
+	}
+	for _, f := range b.Feeds {
+		h.Add(f.Tail)
+	}
+	grp, ctx := errgroup.WithContext(ctx)
+	grp.Go(func() error { return h.Run(ctx) })
+	for _, f := range b.Feeds {
+		grp.Go(func() error { return f.Tail.Run(ctx) })
+	}
+	if b.Run != nil {
+		grp.Go(func() error { return b.Run(ctx) })
+	}
+	grp.Go(func() error { return g.runRecheck(ctx, h) })
+	g.attached.Store(&attached{
+		backend: b, hub: h,
+		sse:  &sse.Server{Hub: h, Lot: g.lot, Heartbeat: g.cfg.Heartbeat},
+		poll: &poll.Server{Hub: h, Lot: g.lot, Hold: g.cfg.Hold},
+		ws:   &ws.Server{Hub: h, Lot: g.lot, Heartbeat: g.cfg.Heartbeat},
+	})
+	g.log.Info("reading", "sources", sourceNames(b))
+	return grp.Wait()
+}
+
+func sourceNames(b *Backend) []string {
+	var names []string
+	for _, f := range b.Feeds {
+		names = append(names, f.Tail.Name())
+	}
+	return names
+}
+
+// origins are all from which browsers may come.
+func (g *Gateway) origins(b *Backend) []string {
+	list := slices.Clone(g.cfg.Auth.AllowedOrigins)
+	for i := range list {
+		list[i] = strings.ToLower(list[i])
+	}
+	if b.Origins != nil {
+		list = append(list, b.Origins()...)
+	}
+	return list
+}
+
+// prefixNet converts for echo, which still speaks net.IPNet.
+func prefixNet(p netip.Prefix) *net.IPNet {
+	p = p.Masked()
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}

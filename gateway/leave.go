@@ -1,0 +1,106 @@
+package gateway
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"holdline/internal/hub"
+	"holdline/internal/park"
+)
+
+// line is a held connection as the gateway ends it: an SSE stream, a WebSocket
+// or a poll.
+type line interface {
+	Pass() any
+	End(why park.Reason, after time.Duration)
+}
+
+// runRecheck ends, within auth.recheck, the lines whose login, token or binding
+// is no longer good. Which logins are, the backend finds out at the same pace.
+func (g *Gateway) runRecheck(ctx context.Context, h *hub.Hub) error {
+	tick := time.NewTicker(max(g.cfg.Auth.Recheck/2, 50*time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-tick.C:
+			g.revoke(h, now)
+		}
+	}
+}
+
+func (g *Gateway) revoke(h *hub.Hub, now time.Time) {
+	h.Each(func(s hub.Subscriber) {
+		l, ok := s.(line)
+		if !ok {
+			return
+		}
+		if p, ok := l.Pass().(*pass); ok && p.grant.ended(now) {
+			l.End(park.ReasonRevoked, 0)
+		}
+	})
+}
+
+// drain lets every client go with a word when to come back, spread out so that
+// a successor is not overrun, and waits for them up to the configured time.
+func (g *Gateway) drain(public *http.Server) {
+	g.draining.Store(true)
+	ctx, cancel := context.WithTimeout(context.Background(), g.cfg.Drain)
+	defer cancel()
+	stopped := make(chan struct{})
+	go func() { // joined below
+		defer close(stopped)
+		if err := public.Shutdown(ctx); err != nil {
+			public.Close()
+		}
+	}()
+	defer func() { <-stopped }()
+	at := g.attached.Load()
+	if at == nil {
+		return
+	}
+	spread := 500*time.Millisecond + time.Duration(g.lot.Held())*time.Millisecond
+	at.hub.Each(func(s hub.Subscriber) {
+		if l, ok := s.(line); ok {
+			l.End(park.ReasonDrain, 250*time.Millisecond+rand.N(spread))
+		}
+	})
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for g.lot.Held() > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// runTrim gives memory back after a wave of clients has come or gone. Each
+// arrival leaves behind net/http's buffers and a goroutine's stack, 10 KB that
+// the next collection would free in its own time; a sidecar on a small host
+// shows what it needs, not what it once needed.
+func (g *Gateway) runTrim(ctx context.Context) error {
+	const wave = 500
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	trimmed, before := 0, 0
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		held := g.lot.Held()
+		calm := max(held, before)-min(held, before) < wave
+		if moved := max(held, trimmed) - min(held, trimmed); calm && moved >= wave {
+			debug.FreeOSMemory()
+			trimmed = held
+		}
+		before = held
+	}
+}

@@ -1,0 +1,206 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"holdline/internal/chat"
+	"holdline/poll"
+	"holdline/sse"
+	"holdline/ws"
+)
+
+// admitted is a request for a held connection that may be served.
+type admitted struct {
+	at       *attached
+	channels []string
+	pass     *pass
+	header   http.Header // CORS
+}
+
+// admit does what all transports have in common: who is it, from where, may it
+// read this, is there room. mustSayOrigin is for WebSocket.
+func (g *Gateway) admit(c echo.Context, params url.Values, mustSayOrigin bool) (*admitted, error) {
+	r := c.Request()
+	at := g.attached.Load()
+	if at == nil {
+		return nil, errNotReady
+	}
+	channels, err := g.channels(params)
+	if err != nil {
+		return nil, err
+	}
+	from, _ := netip.ParseAddr(c.RealIP())
+	ctx, cancel := context.WithTimeout(r.Context(), lookupTimeout)
+	defer cancel()
+	id, err := g.identify(ctx, at.backend, r, from, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	p, err := g.lawful(ctx, at, r, id, channels, from, mustSayOrigin)
+	if err != nil {
+		id.grant.release()
+		return nil, err
+	}
+	header := make(http.Header, 4)
+	cors(header, r, g.origins(at.backend))
+	return &admitted{at: at, channels: channels, pass: p, header: header}, nil
+}
+
+// lookupTimeout bounds the queries that decide about one request.
+const lookupTimeout = 10 * time.Second
+
+func (g *Gateway) lawful(ctx context.Context, at *attached, r *http.Request, id *identity, channels []string, from netip.Addr, mustSayOrigin bool) (*pass, error) {
+	if err := checkOrigin(r, g.origins(at.backend), id.ambient, mustSayOrigin); err != nil {
+		return nil, err
+	}
+	if err := g.authorise(ctx, at.backend, id, channels); err != nil {
+		return nil, err
+	}
+	return g.admission.enter(from, id.user, id.grant)
+}
+
+// channels reads the list, without repetitions.
+func (g *Gateway) channels(params url.Values) ([]string, error) {
+	var list []string
+	for name := range strings.SplitSeq(params.Get("channels"), ",") {
+		if name != "" && !slices.Contains(list, name) {
+			list = append(list, name)
+		}
+		if len(list) > g.cfg.Limits.Channels {
+			return nil, &refusal{http.StatusBadRequest, "channels", fmt.Sprintf(
+				"too many channels: the limit is %d (limits.channels)", g.cfg.Limits.Channels)}
+		}
+	}
+	if len(list) == 0 {
+		return nil, &refusal{http.StatusBadRequest, "channels", "say which channels to hold: ?channels=wplc/42"}
+	}
+	for i := range list {
+		list[i] = strings.Clone(list[i]) // or the whole query stays in memory
+	}
+	return list, nil
+}
+
+// cursorOf parses a cursor for streams; none begins at the present.
+func cursorOf(text string) (*chat.Cursor, error) {
+	if text == "" {
+		return nil, nil
+	}
+	from, err := chat.ParseCursor(text)
+	if err != nil {
+		return nil, &refusal{http.StatusBadRequest, "cursor", err.Error()}
+	}
+	return &from, nil
+}
+
+func (g *Gateway) serveSSE(c echo.Context) error {
+	r := c.Request()
+	from, err := cursorOf(sse.LastEventID(r))
+	if err != nil {
+		return err
+	}
+	a, err := g.admit(c, r.URL.Query(), false)
+	if err != nil {
+		return err
+	}
+	padding, _ := strconv.Atoi(r.URL.Query().Get("padding")) // not a number is none
+	g.metrics.opened.WithLabelValues("sse").Inc()
+	return a.at.sse.Serve(c.Response(), r, sse.Request{
+		Channels: a.channels, From: from, Pass: a.pass, Header: a.header, Padding: padding,
+	})
+}
+
+func (g *Gateway) serveWS(c echo.Context) error {
+	r := c.Request()
+	from, err := cursorOf(r.URL.Query().Get("cursor"))
+	if err != nil {
+		return err
+	}
+	a, err := g.admit(c, r.URL.Query(), true)
+	if err != nil {
+		return err
+	}
+	g.metrics.opened.WithLabelValues("ws").Inc()
+	err = a.at.ws.Serve(c.Response(), r, ws.Request{Channels: a.channels, From: from, Pass: a.pass})
+	var refused *ws.HandshakeError
+	if errors.As(err, &refused) {
+		if refused.Status == 0 {
+			return nil // nobody is left to be told
+		}
+		for name, values := range refused.Header {
+			c.Response().Header()[name] = values
+		}
+		return &refusal{refused.Status, "handshake", refused.Reason}
+	}
+	return err
+}
+
+func (g *Gateway) servePoll(c echo.Context) error {
+	r := c.Request()
+	params := r.URL.Query()
+	if r.Method == http.MethodPost {
+		form, err := g.form(c)
+		if err != nil {
+			return err
+		}
+		for name, values := range form {
+			params[name] = values // a form field goes before one of the query, as in PHP's $_REQUEST
+		}
+	}
+	wish, err := poll.Wish(r, params.Get)
+	if err != nil {
+		return &refusal{http.StatusBadRequest, "parameter", err.Error()}
+	}
+	a, err := g.admit(c, params, false)
+	if err != nil {
+		return err
+	}
+	g.metrics.opened.WithLabelValues("poll").Inc()
+	wish.Channels, wish.Pass, wish.Header = a.channels, a.pass, a.header
+	return a.at.poll.Serve(c.Response(), r, wish)
+}
+
+// bodyTimeout is how long a client may take over a form.
+const bodyTimeout = 10 * time.Second
+
+// form reads an urlencoded body within its limits of size and time.
+func (g *Gateway) form(c echo.Context) (url.Values, error) {
+	body, err := g.body(c)
+	if err != nil {
+		return nil, err
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, &refusal{http.StatusBadRequest, "form", "the form is not urlencoded"}
+	}
+	return form, nil
+}
+
+func (g *Gateway) body(c echo.Context) ([]byte, error) {
+	limit := int64(g.cfg.Limits.Body)
+	control := http.NewResponseController(c.Response())
+	if err := control.SetReadDeadline(time.Now().Add(bodyTimeout)); err != nil {
+		return nil, fmt.Errorf("limit the time of a body: %w", err)
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), c.Request().Body, limit))
+	var tooBig *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooBig):
+		return nil, &refusal{http.StatusRequestEntityTooLarge, "body", fmt.Sprintf(
+			"the body is too large: the limit is %v (limits.body)", g.cfg.Limits.Body)}
+	case err != nil:
+		return nil, &refusal{http.StatusRequestTimeout, "body", "the body did not arrive in time"}
+	}
+	return body, control.SetReadDeadline(time.Time{})
+}

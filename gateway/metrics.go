@@ -1,0 +1,103 @@
+package gateway
+
+import (
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"holdline/internal/park"
+	"holdline/wpdb"
+)
+
+// metrics are the gateway's own counters, on a registry of their own. All labels
+// come from closed sets.
+type metrics struct {
+	registry  *prometheus.Registry
+	opened    *prometheus.CounterVec // transport
+	refused   *prometheus.CounterVec // reason
+	auth      *prometheus.CounterVec // credential, result
+	doorbells *prometheus.CounterVec // bell
+	ended     *prometheus.CounterVec // reason, kind
+
+	waiting atomic.Pointer[string] // why the site is not attached yet
+}
+
+func newMetrics(g *Gateway) *metrics {
+	m := &metrics{registry: prometheus.NewRegistry()}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "holdline", Name: name, Help: help}, labels)
+		m.registry.MustRegister(c)
+		return c
+	}
+	m.opened = counter("connections_opened_total", "Held connections that were admitted.", "transport")
+	m.refused = counter("requests_refused_total", "Requests that were not served, by reason.", "reason")
+	m.auth = counter("auth_total", "Credentials that were checked.", "credential", "result")
+	m.doorbells = counter("doorbells_total", "Times a doorbell asked for a read.", "bell")
+	m.ended = counter("connections_closed_total", "Connections that were closed, by reason and way of holding.", "reason", "kind")
+	for _, transport := range []string{"sse", "ws", "poll"} {
+		m.opened.WithLabelValues(transport)
+	}
+	for _, reason := range park.Reasons() {
+		m.ended.WithLabelValues(reason.String(), "epoll")
+	}
+	m.registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: "holdline", Name: "connections_held", Help: "Connections held now.",
+		}, func() float64 { return float64(g.lot.Held()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: "holdline", Name: "connections_idle", Help: "Answered polls whose connection waits for the next request.",
+		}, func() float64 { return float64(g.lot.Idle()) }),
+		&tailCollector{g},
+	)
+	return m
+}
+
+// closed is the Lot's report of an end.
+func (m *metrics) closed(why park.Reason, kind string) {
+	m.ended.WithLabelValues(why.String(), kind).Inc()
+}
+
+// notReady remembers why the site is not attached, for /readyz.
+func (m *metrics) notReady(err error) {
+	why := err.Error()
+	if advice := wpdb.Classify(err).Advice(); advice != "" {
+		why += ": " + advice
+	}
+	m.waiting.Store(&why)
+}
+
+// tailCollector reads the tails' own counters when it is asked.
+type tailCollector struct{ g *Gateway }
+
+func tailDesc(name, help string) *prometheus.Desc {
+	return prometheus.NewDesc("holdline_tail_"+name, help, []string{"source"}, nil)
+}
+
+// Describe sends nothing: the collector is unchecked, since there are no tails
+// before the site is attached.
+func (c *tailCollector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (c *tailCollector) Collect(out chan<- prometheus.Metric) {
+	at := c.g.attached.Load()
+	if at == nil {
+		return
+	}
+	for _, f := range at.backend.Feeds {
+		s := f.Tail.Stats()
+		counter := func(name, help string, value float64) {
+			out <- prometheus.MustNewConstMetric(tailDesc(name, help), prometheus.CounterValue, value, f.Tail.Name())
+		}
+		counter("reads_total", "Queries of the message table.", float64(s.Reads))
+		counter("read_seconds_total", "Time spent in these queries.", s.Busy.Seconds())
+		counter("rows_total", "Rows handed on.", float64(s.Rows))
+		counter("late_rows_total", "Rows that were committed after a higher id.", float64(s.Late))
+		counter("gaps_given_up_total", "Skipped ids that never came.", float64(s.GivenUp))
+		counter("resets_total", "Times the table's ids began again.", float64(s.Resets))
+		counter("errors_total", "Reads that failed.", float64(s.Errors))
+		out <- prometheus.MustNewConstMetric(tailDesc("last_id", "Highest id read."), prometheus.GaugeValue, float64(s.Last), f.Tail.Name())
+	}
+}

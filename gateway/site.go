@@ -1,0 +1,208 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"holdline/config"
+	"holdline/internal/chat"
+	"holdline/internal/wpconfig"
+	"holdline/wpdb"
+	"holdline/wpdb/wplc"
+)
+
+// ReadWordPress completes a configuration with what the site's wp-config.php
+// says, if wordpress.config names one. What the operator has set stays. The
+// error names every value that is needed and that nobody knows, and how to set
+// it.
+func ReadWordPress(cfg *config.Config) (*wpconfig.Config, error) {
+	wp := &wpconfig.Config{}
+	if cfg.WordPress.Config != "" {
+		var err error
+		if wp, err = wpconfig.Load(cfg.WordPress.Config, wpconfig.Options{LookupEnv: os.LookupEnv}); err != nil {
+			return nil, fmt.Errorf("wordpress.config: %w", err)
+		}
+	}
+	for _, from := range []struct{ constant, setting string }{
+		{"DB_NAME", "database.name"},
+		{"DB_USER", "database.user"},
+		{"DB_PASSWORD", "database.password"},
+		{"DB_HOST", "database.address"},
+	} {
+		// The site's own user has its password with it: mixing one from here
+		// and one from there would never be right.
+		if from.constant == "DB_PASSWORD" && cfg.Database.User != "" && cfg.Origins()["database.user"] != "wp-config" {
+			continue
+		}
+		if value, ok := wp.String(from.constant); ok {
+			cfg.SetFromWordPress(from.setting, value)
+		}
+	}
+	if wp.TablePrefixSet {
+		cfg.SetFromWordPress("database.table_prefix", wp.TablePrefix)
+	}
+	return wp, missing(cfg, wp)
+}
+
+// missing lists what a database connection needs and nobody has said.
+func missing(cfg *config.Config, wp *wpconfig.Config) error {
+	var problems []error
+	for _, need := range []struct{ value, setting, constant string }{
+		{cfg.Database.Name, "database.name", "DB_NAME"},
+		{cfg.Database.User, "database.user", "DB_USER"},
+	} {
+		if need.value != "" {
+			continue
+		}
+		how := "set it, or point wordpress.config at the site's wp-config.php"
+		if why, ok := wp.Why(need.constant); ok {
+			how = fmt.Sprintf("%s in wp-config.php is not a plain value (%s): set it here", need.constant, why)
+		}
+		problems = append(problems, fmt.Errorf("%s is not known: %s", need.setting, how))
+	}
+	if why, ok := wp.Why("$table_prefix"); ok && cfg.Origins()["database.table_prefix"] == "default" {
+		problems = append(problems, fmt.Errorf("$table_prefix in wp-config.php is not a plain value (%s): set database.table_prefix", why))
+	}
+	return errors.Join(problems...)
+}
+
+// addresses are the places where the database may listen.
+func addresses(cfg config.Database) []wpdb.Address {
+	if strings.HasPrefix(cfg.Address, "/") {
+		return []wpdb.Address{{Network: "unix", Address: cfg.Address}}
+	}
+	host, ok := wpconfig.ParseDBHost(cfg.Address)
+	if !ok {
+		return []wpdb.Address{{Network: "tcp", Address: cfg.Address}}
+	}
+	var list []wpdb.Address
+	for _, e := range host.Candidates() {
+		list = append(list, wpdb.Address{Network: e.Network, Address: e.Address})
+	}
+	return list
+}
+
+// constants are wp-config.php's, as PHP casts them to text.
+func constants(wp *wpconfig.Config) map[string]string {
+	if wp == nil {
+		return nil
+	}
+	texts := make(map[string]string, len(wp.Constants))
+	for name := range wp.Constants {
+		if value, ok := wp.String(name); ok {
+			texts[name] = value
+		}
+	}
+	return texts
+}
+
+// connectSite is the Connect of a real site.
+func (g *Gateway) connectSite(ctx context.Context, sink wpdb.Sink) (b *Backend, err error) {
+	d := g.cfg.Database
+	constants := constants(g.opt.WordPress)
+	db, err := wpdb.Open(wpdb.Options{
+		Addresses: addresses(d), Database: d.Name, User: d.User, Password: d.Password.Reveal(),
+		TLS: d.TLS, Charset: charset(constants), MaxConnections: d.MaxConnections,
+	}, g.log)
+	if err != nil {
+		return nil, err
+	}
+	site, err := wpdb.OpenSite(ctx, db, wpdb.SiteOptions{
+		Prefix: d.TablePrefix, Constants: constants, URL: g.cfg.WordPress.URL, Logger: g.log,
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("read the site: %w", err), db.Close())
+	}
+	closeAll := func() {
+		site.Close()
+		if err := db.Close(); err != nil {
+			g.log.Debug("closing the database", "error", err)
+		}
+	}
+	feeds, err := g.detect(ctx, db, site, sink)
+	if err != nil {
+		closeAll()
+		return nil, err
+	}
+	auth := wpdb.NewAuthenticator(site, wpdb.AuthOptions{Recheck: g.cfg.Auth.Recheck, Logger: g.log})
+	return &Backend{
+		Feeds: feeds, Login: auth.Login, Health: db.Health, Run: auth.Run, Close: closeAll,
+		Origins: func() []string { return siteOrigins(site) },
+	}, nil
+}
+
+// detect finds the chat plugins of the site. A plugin is one line here.
+func (g *Gateway) detect(ctx context.Context, db *wpdb.DB, site *wpdb.Site, sink wpdb.Sink) ([]Feed, error) {
+	plugins := []plugin{
+		{"wplc", func() (mounted, error) { return mount(wplc.Detect(ctx, site)) }, wplc.ErrNotInstalled},
+	}
+	var feeds []Feed
+	var absent []string
+	for _, p := range plugins {
+		if len(g.cfg.Sources) > 0 && !slices.Contains(g.cfg.Sources, p.name) {
+			continue
+		}
+		src, err := p.detect()
+		if errors.Is(err, p.notInstalled) {
+			absent = append(absent, p.name)
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("look for %s: %w", p.name, err)
+		}
+		tail := wpdb.NewTail(src, wpdb.NewTable(db, src), db, sink, wpdb.TailOptions{
+			Logger: g.log, Interval: g.cfg.Tail.Interval, IdleInterval: g.cfg.Tail.IdleInterval,
+			GapWindow: g.cfg.Tail.GapWindow, Batch: g.cfg.Tail.Batch,
+		})
+		feeds = append(feeds, Feed{Tail: tail, MayRead: src.MayRead})
+	}
+	if len(feeds) == 0 {
+		return nil, fmt.Errorf("no chat plugin's tables are there for this user (looked for %s with prefix %s): "+
+			"install the plugin, correct database.table_prefix, or GRANT SELECT on its tables",
+			strings.Join(absent, ", "), site.Prefix())
+	}
+	return feeds, nil
+}
+
+// plugin is one row of the list of plugins.
+type plugin struct {
+	name         string
+	detect       func() (mounted, error)
+	notInstalled error
+}
+
+// mounted is a plugin that was found.
+type mounted interface {
+	wpdb.Source
+	MayRead(ctx context.Context, v chat.Viewer, name string) (bool, error)
+}
+
+func mount[S mounted](src S, err error) (mounted, error) {
+	if err != nil {
+		return nil, err
+	}
+	return src, nil
+}
+
+// charset is what the connection must speak to read the site's text as PHP
+// does: a site that was never converted keeps UTF-8 bytes in latin1 columns.
+func charset(constants map[string]string) string {
+	if c := strings.ToLower(constants["DB_CHARSET"]); c == "latin1" {
+		return c
+	}
+	return ""
+}
+
+func siteOrigins(site *wpdb.Site) []string {
+	var list []string
+	for _, address := range []string{site.Home(), site.SiteURL()} {
+		if o := originOf(address); o != "" && !slices.Contains(list, o) {
+			list = append(list, o)
+		}
+	}
+	return list
+}
