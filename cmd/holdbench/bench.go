@@ -33,10 +33,6 @@ type bench struct {
 	report   *report
 }
 
-// settle is how long after the last client the memory is read: garbage
-// collectors and the kernel's deferred work have had their turn by then.
-const settle = 8 * time.Second
-
 // run does all rounds. Servers alternate, and who is first alternates too.
 func (b *bench) run(ctx context.Context) error {
 	for round := 1; round <= b.rounds; round++ {

@@ -35,6 +35,7 @@ type options struct {
 	size            int
 	every           time.Duration
 	interval        time.Duration
+	settle          time.Duration
 	timeout         time.Duration
 	transports      []string
 	scenarios       []string
@@ -72,6 +73,8 @@ func parseOptions(args []string, out io.Writer) (options, error) {
 	f.IntVar(&o.slowClients, "slow-clients", 400, "clients of the slow scenario that keep reading")
 	f.IntVar(&o.slowStalled, "slow-stalled", 100, "clients of the slow scenario that stop")
 	f.IntVar(&o.loops, "loops", 1, "threads that read the clients' sockets")
+	// Garbage collectors and the kernel's deferred work have had their turn by then.
+	f.DurationVar(&o.settle, "settle", 8*time.Second, "wait this long behind the last client before measuring")
 	f.DurationVar(&o.timeout, "timeout", time.Hour, "give up after this long")
 	f.StringVar(&o.json, "json", "", "write all figures to this file")
 	f.BoolVar(&o.check, "check", false, "exit with 1 when a bar is not met")

@@ -6,16 +6,7 @@ import (
 	"io"
 	"testing"
 	"time"
-
-	"go.uber.org/goleak"
 )
-
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		// net/http's idle connections to servers that are gone.
-		goleak.IgnoreTopFunction("net/http.(*persistConn).readLoop"),
-		goleak.IgnoreTopFunction("net/http.(*persistConn).writeLoop"))
-}
 
 // testBench measures s without a database.
 func testBench(t *testing.T, s server, args ...string) *bench {

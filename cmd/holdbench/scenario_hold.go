@@ -21,7 +21,7 @@ func (b *bench) hold(ctx context.Context, s server, at place) error {
 		return err
 	}
 	defer f.Close()
-	if err := sleep(ctx, settle); err != nil {
+	if err := sleep(ctx, b.settle); err != nil {
 		return err
 	}
 	during, err := look(s)

@@ -16,7 +16,7 @@ func (b *bench) idle(ctx context.Context, s server, at place) error {
 		return err
 	}
 	defer f.Close()
-	if err := sleep(ctx, settle); err != nil {
+	if err := sleep(ctx, b.settle); err != nil {
 		return err
 	}
 	pids, err := s.PIDs()
