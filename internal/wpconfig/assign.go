@@ -132,20 +132,19 @@ func (e *evaluator) spoil(name, why string) {
 	}
 }
 
+func element(superglobal, key string) string { return superglobal + "[" + key + "]" }
+
 func (e *evaluator) assignSuperglobal(name string, keys []any, v any) {
 	key, ok := keys[0].(string)
 	if !ok || len(keys) > 1 {
 		e.spoil(name, e.unknownf("an element of $%s is set", name).why)
 		return
 	}
-	switch name {
-	case "_SERVER":
-		e.st.server[key] = slot{value: v}
-	case "_ENV":
-		e.st.env[key] = slot{value: v}
-	case "GLOBALS":
+	if name == "GLOBALS" {
 		e.st.variables[key] = slot{value: v}
+		return
 	}
+	e.st.overrides[element(name, key)] = slot{value: v}
 }
 
 func (e *evaluator) unset(target any) {
@@ -157,8 +156,8 @@ func (e *evaluator) unset(target any) {
 		key, literalKey := t.key.(literal)
 		name, isText := key.value.(string)
 		switch {
-		case ok && root == "_SERVER" && literalKey && isText:
-			e.st.server[name] = slot{value: nil}
+		case ok && superglobal(root) && literalKey && isText:
+			e.assignSuperglobal(root, []any{name}, nil)
 		case ok:
 			e.spoil(root, e.unknownf("a part of $%s is removed", root).why)
 		}
@@ -197,20 +196,22 @@ func (e *evaluator) index(n index) any {
 		if !ok {
 			return unknown{e.reason(key)}
 		}
-		switch root.name {
-		case "_SERVER":
-			if s, ok := e.st.server[name]; ok {
-				return readSlot(s)
-			}
-			return e.environment(name, nil)
-		case "_ENV":
-			return e.environment(name, nil)
-		case "GLOBALS":
-			return e.variable(name)
-		}
-		return e.unknownf("$%s depends on the request", root.name)
+		return e.superglobalElement(root.name, name)
 	}
 	return e.element(e.eval(n.base), e.eval(n.key))
+}
+
+func (e *evaluator) superglobalElement(root, name string) any {
+	if root == "GLOBALS" {
+		return e.variable(name)
+	}
+	if s, ok := e.st.overrides[element(root, name)]; ok {
+		return readSlot(s)
+	}
+	if root == "_SERVER" || root == "_ENV" {
+		return e.environment(name, nil)
+	}
+	return e.unknownf("$%s depends on the request", root)
 }
 
 func readSlot(s slot) any {

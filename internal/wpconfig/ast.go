@@ -51,6 +51,7 @@ type effects struct {
 	constants []string
 	variables []string
 	computed  bool // some name is only known when PHP runs
+	returns   bool // it may leave the file
 }
 
 type (

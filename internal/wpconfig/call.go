@@ -91,7 +91,7 @@ func (e *evaluator) machineFunction(name string, args []any) (any, bool) {
 	switch name {
 	case "getenv":
 		if s, ok := textArg(args, 0); ok {
-			return e.environment(s, false), true
+			return e.getenv(s), true
 		}
 	case "getenv_docker":
 		return e.getenvDocker(args), true

@@ -22,7 +22,7 @@ func ofRequest(name string) bool {
 	return requestVariables[name] || strings.HasPrefix(name, "HTTP_") || strings.HasPrefix(name, "REDIRECT_")
 }
 
-// environment looks a variable up for getenv(), $_ENV and $_SERVER; absent is
+// environment looks up a variable that getenv(), $_ENV and $_SERVER share; absent is
 // what PHP gives for one that is not set (false or null).
 func (e *evaluator) environment(name string, absent any) any {
 	if s, ok := e.st.env[name]; ok {
@@ -54,6 +54,14 @@ func (e *evaluator) lookupEnv(name string) (string, bool) {
 	return e.opt.LookupEnv(name)
 }
 
+// getenv also sees what putenv() set, which $_ENV and $_SERVER do not.
+func (e *evaluator) getenv(name string) any {
+	if s, ok := e.st.overrides[element("getenv", name)]; ok {
+		return readSlot(s)
+	}
+	return e.environment(name, false)
+}
+
 // unreadableEnv marks that some variables are hidden in a .env file that could
 // not be read. No variable can have this name.
 const unreadableEnv = "="
@@ -74,7 +82,7 @@ func (e *evaluator) getenvDocker(args []any) any {
 		}
 		return content
 	}
-	v := e.environment(name, false)
+	v := e.getenv(name)
 	if d, ok := v.(doubtful); ok && d.value == false && len(args) > 1 {
 		return args[1]
 	}
@@ -121,9 +129,9 @@ func (e *evaluator) putenv(args []any) any {
 	case !ok:
 		return e.unknownf("putenv() of a text that is only known when PHP runs")
 	case found:
-		e.st.env[name] = slot{value: value}
+		e.st.overrides[element("getenv", name)] = slot{value: value}
 	default:
-		e.st.env[name] = slot{value: false}
+		e.st.overrides[element("getenv", name)] = slot{value: false}
 	}
 	return true
 }

@@ -121,9 +121,17 @@ func (e *evaluator) statement(node any) {
 			e.ctl = returning
 		}
 	case breakStmt:
-		e.ctl = continuing
-		if n.leaves {
+		switch {
+		case e.loop == nil: // PHP refuses this; it is left over from code that was not read
+		case n.leaves:
 			e.ctl = breaking
+		default:
+			e.ctl = continuing
+		}
+	case opaque:
+		e.eval(n)
+		if n.does.returns && e.ctl == running {
+			e.fork(e.unknownf("%s may leave the file", n.what).why, func() { e.ctl = returning }, func() {})
 		}
 	case unsetStmt:
 		for _, target := range n.targets {
@@ -204,9 +212,6 @@ func (e *evaluator) park() bool {
 	case running:
 		return true
 	case breaking, continuing:
-		if e.loop == nil {
-			return true // PHP refuses this; going on loses nothing
-		}
 		if e.ctl == breaking {
 			e.loop.broken = append(e.loop.broken, e.st)
 		} else {

@@ -87,9 +87,6 @@ func (e *evaluator) run(file *fileFrame, body blockStmt) any {
 	e.file, e.loop = file, nil
 	e.hoist(body)
 	e.block(body)
-	if e.ctl == breaking || e.ctl == continuing {
-		e.ctl = running
-	}
 	if e.ctl == running {
 		file.values = append(file.values, int64(1))
 	}

@@ -31,6 +31,7 @@ func TestIncludesThatCannotBeFollowed(t *testing.T) {
 		{"not PHP", map[string]string{"wp-config.php": "<?php require 'a.php'; defined('DB_NAME') || define('DB_NAME','guess');", "a.php": "<?php if (1) { define('A', 'b"}, "never closed"},
 		{"too large", map[string]string{"wp-config.php": "<?php require 'a.php'; defined('DB_NAME') || define('DB_NAME','guess');", "a.php": strings.Repeat(" ", maxFileSize+1)}, "larger than"},
 		{"eval of the unknown", map[string]string{"wp-config.php": "<?php eval(code()); defined('DB_NAME') || define('DB_NAME','guess');"}, "eval()"},
+		{"a name that changes in a loop", map[string]string{"wp-config.php": "<?php $n = 'FIRST'; while (f()) { define($n, 1); $n = 'DB_NAME'; } defined('DB_NAME') || define('DB_NAME','guess');"}, "rounds of this loop"},
 		{"a computed name", map[string]string{"wp-config.php": "<?php foreach (all() as $k => $v) define($k, $v); defined('DB_NAME') || define('DB_NAME','guess');"}, "all()"},
 	}
 	for _, tt := range tests {
@@ -73,6 +74,32 @@ define('AFTER', 1);`,
 	wantFiles := []string{"/srv/site/wp-config.php", "/srv/site/local.php", "/srv/site/conf/db.php", "/srv/site/conf/once.php", "/srv/secret.txt"}
 	if diff := cmp.Diff(wantFiles, c.Files); diff != "" {
 		t.Errorf("Files (-want +got):\n%s", diff)
+	}
+}
+
+func TestIncludeOnceAfterAPossibleInclude(t *testing.T) {
+	c := mustLoad(t, map[string]string{
+		"wp-config.php": "<?php if (f()) require_once 'db.php'; require_once 'db.php';",
+		"db.php":        "<?php define('DB_NAME', 'certain');",
+	}, Options{})
+	if name, _ := c.String("DB_NAME"); name != "certain" {
+		t.Errorf("DB_NAME %q, unresolved %v", name, c.Unresolved)
+	}
+}
+
+func TestAbsPathComesFromWPLoad(t *testing.T) {
+	files := map[string]string{
+		"wp-config.php": "<?php defined('ABSPATH') || define('ABSPATH', '/own/'); require_once ABSPATH . 'wp-settings.php';",
+	}
+	if got, _ := mustLoad(t, files, Options{}).String("ABSPATH"); got != "/own/" {
+		t.Errorf("without wp-load.php: %q", got)
+	}
+	if got, _ := mustLoad(t, files, Options{AbsPath: "/given/"}).String("ABSPATH"); got != "/given/" {
+		t.Errorf("with an option: %q", got)
+	}
+	files["wp-load.php"] = ""
+	if got, _ := mustLoad(t, files, Options{}).String("ABSPATH"); got != "/srv/site/" {
+		t.Errorf("beside wp-load.php: %q", got)
 	}
 }
 

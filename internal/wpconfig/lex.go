@@ -137,6 +137,9 @@ func (l *lexer) skipHTML() {
 		case len(rest) >= 5 && strings.EqualFold(rest[:5], "<?php") && (len(rest) == 5 || isSpace(rest[5])):
 			l.advance(5)
 			return
+		case len(rest) > 2 && isSpace(rest[2]):
+			l.advance(2) // a working file with short tags has them switched on
+			return
 		default:
 			l.advance(2)
 		}

@@ -184,6 +184,8 @@ func scanEffects(tokens []token) effects {
 			does.constants = append(does.constants, at(i+1).text)
 		case t.isWord("include"), t.isWord("include_once"), t.isWord("require"), t.isWord("require_once"), t.isWord("eval"):
 			does.computed = true
+		case t.isWord("return"):
+			does.returns = true
 		case t.kind == tokVariable:
 			does.variables = append(does.variables, t.text)
 		case t.kind == tokTemplate:
@@ -200,5 +202,6 @@ func (e effects) and(other effects) effects {
 		constants: append(e.constants, other.constants...),
 		variables: append(e.variables, other.variables...),
 		computed:  e.computed || other.computed,
+		returns:   e.returns || other.returns,
 	}
 }

@@ -262,37 +262,47 @@ func (p *parser) switchStatement() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !p.accept("{") {
+	closed := func() bool { return p.accept("}") }
+	if p.accept(":") {
+		closed = func() bool { return p.acceptWord("endswitch") }
+	} else if !p.accept("{") {
 		return nil, p.errorf("expected {")
 	}
 	node := switchStmt{subject: subject}
-	for !p.accept("}") {
-		var c branch
-		switch {
-		case p.acceptWord("default"):
-		case p.acceptWord("case"):
-			if c.cond, err = p.expression(); err != nil {
-				return nil, err
-			}
-		default:
-			return nil, p.errorf("expected case")
-		}
-		if !p.accept(":") && !p.accept(";") {
-			return nil, p.errorf("expected a colon")
-		}
-		for t := p.peek(); !t.isWord("case") && !t.isWord("default") && !t.isOp("}"); t = p.peek() {
-			if t.kind == tokEOF {
-				return nil, fmt.Errorf("line %d: switch is never closed", t.line)
-			}
-			s, err := p.statement()
-			if err != nil {
-				return nil, err
-			}
-			c.body = append(c.body, s)
+	for !closed() {
+		c, err := p.switchCase()
+		if err != nil {
+			return nil, err
 		}
 		node.cases = append(node.cases, c)
 	}
 	return node, nil
+}
+
+func (p *parser) switchCase() (c branch, err error) {
+	switch {
+	case p.acceptWord("default"):
+	case p.acceptWord("case"):
+		if c.cond, err = p.expression(); err != nil {
+			return c, err
+		}
+	default:
+		return c, p.errorf("expected case")
+	}
+	if !p.accept(":") && !p.accept(";") {
+		return c, p.errorf("expected a colon")
+	}
+	for t := p.peek(); !t.isWord("case") && !t.isWord("default") && !t.isWord("endswitch") && !t.isOp("}"); t = p.peek() {
+		if t.kind == tokEOF {
+			return c, fmt.Errorf("line %d: switch is never closed", t.line)
+		}
+		s, err := p.statement()
+		if err != nil {
+			return c, err
+		}
+		c.body = append(c.body, s)
+	}
+	return c, nil
 }
 
 func (p *parser) tryStatement() (any, error) {
@@ -436,13 +446,14 @@ func (p *parser) declareStatement() (any, error) {
 	return blockStmt(nil), p.endStatement()
 }
 
-// haltStatement makes the rest of the file unreadable: after a goto any line may run.
+// haltStatement reads __halt_compiler, which ends the file, and goto, after which
+// any line may run.
 func (p *parser) haltStatement() (any, error) {
-	start := p.pos
-	halted := p.peek().isWord("__halt_compiler")
-	p.pos = len(p.tokens) - 1
-	if halted {
-		return returnStmt{}, nil
+	if p.peek().isWord("goto") {
+		does := scanEffects(p.tokens[p.pos:])
+		p.skipStatement()
+		return opaque{what: "code around a goto", does: does}, nil
 	}
-	return opaque{what: "a goto", does: scanEffects(p.tokens[start:])}, nil
+	p.pos = len(p.tokens) - 1
+	return returnStmt{}, nil
 }

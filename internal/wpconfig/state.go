@@ -15,8 +15,10 @@ type names map[string]slot
 type state struct {
 	constants names
 	variables names
-	server    names // assignments to $_SERVER[…]
-	env       names // .env files and putenv()
+	env       names // variables of .env files
+	// overrides are assignments that only one reader sees: "_SERVER[X]",
+	// "_ENV[X]", and "getenv[X]" for putenv().
+	overrides names
 	bedrock   names // Config::define() before Config::apply()
 	included  map[string]bool
 	// hole is why constants may exist that were not seen: an include that could
@@ -26,13 +28,13 @@ type state struct {
 
 func newState() *state {
 	return &state{
-		constants: names{}, variables: names{}, server: names{}, env: names{}, bedrock: names{},
+		constants: names{}, variables: names{}, env: names{}, overrides: names{}, bedrock: names{},
 		included: map[string]bool{},
 	}
 }
 
 func (s *state) size() int {
-	return len(s.constants) + len(s.variables) + len(s.server) + len(s.env) + len(s.bedrock) + len(s.included)
+	return len(s.constants) + len(s.variables) + len(s.env) + len(s.overrides) + len(s.bedrock) + len(s.included)
 }
 
 func (n names) clone() names {
@@ -45,8 +47,8 @@ func (n names) clone() names {
 
 func (s *state) clone() *state {
 	c := &state{
-		constants: s.constants.clone(), variables: s.variables.clone(), server: s.server.clone(),
-		env: s.env.clone(), bedrock: s.bedrock.clone(),
+		constants: s.constants.clone(), variables: s.variables.clone(),
+		env: s.env.clone(), overrides: s.overrides.clone(), bedrock: s.bedrock.clone(),
 		included: make(map[string]bool, len(s.included)), hole: s.hole,
 	}
 	for k := range s.included {
@@ -60,8 +62,8 @@ func merge(a, b *state, why string) *state {
 	m := &state{
 		constants: mergeNames(a.constants, b.constants, why),
 		variables: mergeNames(a.variables, b.variables, why),
-		server:    mergeNames(a.server, b.server, why),
 		env:       mergeNames(a.env, b.env, why),
+		overrides: mergeNames(a.overrides, b.overrides, why),
 		bedrock:   mergeNames(a.bedrock, b.bedrock, why),
 		included:  map[string]bool{},
 		hole:      a.hole,
