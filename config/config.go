@@ -132,7 +132,7 @@ func (c *Config) SetFromWordPress(key, value string) {
 	}
 	switch field := c.field(key).Addr().Interface().(type) {
 	case *string:
-		if *field != "" {
+		if *field != "" && c.origins[key] != originDefault {
 			return
 		}
 		*field = value

@@ -39,7 +39,7 @@ func load(t *testing.T, args, env []string) Config {
 func defaults() Config {
 	return Config{
 		Listen: "127.0.0.1:8787", AdminListen: "127.0.0.1:8788", BasePath: "/holdline/v1",
-		Database:  Database{TLS: "off", MaxConnections: 2},
+		Database:  Database{TablePrefix: "wp_", TLS: "off", MaxConnections: 2},
 		Sources:   []string{},
 		Tail:      Tail{Interval: 50 * time.Millisecond, IdleInterval: time.Second, GapWindow: time.Minute, Batch: 500},
 		Auth:      Auth{AllowedOrigins: []string{}, Recheck: 10 * time.Second},

@@ -43,7 +43,7 @@ database:
   user: ""                                 # default
   password: "[redacted]"                   # file /etc/holdline.yaml
   password_file: ""                        # default
-  table_prefix: ""                         # default
+  table_prefix: wp_                        # default
   tls: "off"                               # default
   max_connections: 2                       # default
 sources: [wplc, better_messages]           # flag --sources
@@ -191,6 +191,9 @@ func TestSetFromWordPress(t *testing.T) {
 	want := map[string]string{
 		"database.address": "wp-config", "database.user": "flag --database-user", "database.password": "flag --database-password",
 		"database.table_prefix": "default", "wordpress.url": "wp-config",
+	}
+	if cfg.Database.TablePrefix != "wp_" {
+		t.Errorf("the default prefix became %q", cfg.Database.TablePrefix)
 	}
 	origins := cfg.Origins()
 	for key, origin := range want {

@@ -53,7 +53,7 @@ func table() []setting {
 		{key: "database.user", help: "user with SELECT on that database and nothing else", rule: freeText(), sample: "holdline", wordpress: true},
 		{key: "database.password", help: "password of that user; a file is safer, for others can read flags and variables", rule: secret(0, "a password"), sample: "secret", wordpress: true},
 		{key: "database.password_file", help: "file with that password, instead of the password itself", rule: filePath(), sample: "/etc/holdline/db-password"},
-		{key: "database.table_prefix", help: "prefix of the site's tables", rule: optional(tablePrefix()), sample: "wp_", wordpress: true},
+		{key: "database.table_prefix", def: "wp_", help: "prefix of the site's tables", rule: optional(tablePrefix()), wordpress: true},
 		{key: "database.tls", def: "off", help: "encryption to the server; a path names the CA certificate to trust", rule: databaseTLS()},
 		{key: "database.max_connections", def: "2", help: "connections to the server at most", rule: number(1, 100)},
 

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
 
 	"holdline/config"
 	"holdline/internal/chat"
+	"holdline/internal/wpauth"
 	"holdline/internal/wpconfig"
 	"holdline/wpdb"
 	"holdline/wpdb/wplc"
@@ -23,7 +25,8 @@ func ReadWordPress(cfg *config.Config) (*wpconfig.Config, error) {
 	wp := &wpconfig.Config{}
 	if cfg.WordPress.Config != "" {
 		var err error
-		if wp, err = wpconfig.Load(cfg.WordPress.Config, wpconfig.Options{LookupEnv: os.LookupEnv}); err != nil {
+		opt := wpconfig.Options{LookupEnv: os.LookupEnv, Request: request(cfg.WordPress.URL)}
+		if wp, err = wpconfig.Load(cfg.WordPress.Config, opt); err != nil {
 			return nil, fmt.Errorf("wordpress.config: %w", err)
 		}
 	}
@@ -44,8 +47,25 @@ func ReadWordPress(cfg *config.Config) (*wpconfig.Config, error) {
 	}
 	if wp.TablePrefixSet {
 		cfg.SetFromWordPress("database.table_prefix", wp.TablePrefix)
+		if wp.TablePrefix == "" && cfg.Origins()["database.table_prefix"] == "default" {
+			cfg.Database.TablePrefix = "" // tables without a prefix
+		}
 	}
 	return wp, missing(cfg, wp)
+}
+
+// request is what PHP would know of a request to the site, for configurations
+// that depend on the host; nil while the site's address is not known.
+func request(address string) map[string]string {
+	u, err := url.Parse(address)
+	if address == "" || err != nil {
+		return nil
+	}
+	r := map[string]string{"HTTP_HOST": u.Host, "SERVER_NAME": u.Hostname()}
+	if u.Scheme == "https" {
+		r["HTTPS"] = "on"
+	}
+	return r
 }
 
 // missing lists what a database connection needs and nobody has said.
@@ -66,6 +86,12 @@ func missing(cfg *config.Config, wp *wpconfig.Config) error {
 	}
 	if why, ok := wp.Why("$table_prefix"); ok && cfg.Origins()["database.table_prefix"] == "default" {
 		problems = append(problems, fmt.Errorf("$table_prefix in wp-config.php is not a plain value (%s): set database.table_prefix", why))
+	}
+	for _, name := range wpauth.SaltConstants() {
+		if why, ok := wp.Why(name); ok {
+			problems = append(problems, fmt.Errorf("%s in wp-config.php is not a plain value (%s), so logins could not be checked: "+
+				"give the variable to Holdline's environment too, or write the salts as plain strings", name, why))
+		}
 	}
 	return errors.Join(problems...)
 }

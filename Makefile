@@ -1,0 +1,40 @@
+# Thin targets: each line is what you would type yourself.
+GO     ?= go
+BIN    := bin
+COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+
+.PHONY: run test build lint bench fuzz dist clean
+
+run: ## the demo, on a fresh machine too
+	./.ci/install mariadb
+	$(GO) run ./cmd/holdline demo
+
+test: ## everything that must hold; installs what it needs
+	./.ci/install all
+	$(GO) vet ./...
+	$(GO) test -race -timeout 20m ./...
+	./.ci/browser
+
+build: ## bin/holdline and bin/holdbench
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o $(BIN)/ ./cmd/holdline ./cmd/holdbench
+
+lint:
+	test -z "$$($(GO) tool gofumpt -l .)"
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+bench: build ## beside nginx's nchan in the same run
+	./.ci/install all
+	$(BIN)/holdbench --holdline $(BIN)/holdline --peer nchan --rounds 3 --json $(BIN)/bench.json
+
+fuzz: ## every parser of foreign bytes, FUZZTIME each (default 60s)
+	./.ci/fuzz
+
+dist: ## static binaries for linux and macOS
+	for t in linux/amd64 linux/arm64 linux/arm darwin/amd64 darwin/arm64; do \
+	  CGO_ENABLED=0 GOOS=$${t%/*} GOARCH=$${t#*/} GOARM=7 $(GO) build -trimpath -ldflags "-s -w" \
+	    -o dist/holdline-$${t%/*}-$${t#*/} ./cmd/holdline || exit 1; done
+	cd dist && sha256sum holdline-* > SHA256SUMS
+
+clean:
+	rm -rf $(BIN) dist
