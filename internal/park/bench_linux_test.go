@@ -57,7 +57,6 @@ func park9000(b *testing.B, l *Lot, keep func(peer int, c Conn)) {
 // the growth of resident memory, which has the garbage of parking on top.
 func BenchmarkBytesPerConn(b *testing.B) {
 	for b.Loop() {
-		b.StopTimer()
 		l := runLot(b, Options{})
 		conns := make([]Conn, 0, 9000)
 		peers := make([]int, 0, 9000)
@@ -80,7 +79,6 @@ func BenchmarkBytesPerConn(b *testing.B) {
 		for _, peer := range peers {
 			unix.Close(peer)
 		}
-		b.StartTimer()
 	}
 }
 

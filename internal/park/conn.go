@@ -126,6 +126,16 @@ func (c *conn) SetAlarm(d time.Duration) {
 	c.mu.Unlock()
 }
 
+// Queued is the number of bytes that wait for the socket. See Drained.
+func (c *conn) Queued() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.q == nil {
+		return 0
+	}
+	return c.q.bytes
+}
+
 // put writes what goes at once and queues the rest. An empty queue takes one
 // frame of any size, or a large first answer could never be sent at all.
 func (c *conn) put(b []byte, bounded bool) (why Reason, ok bool) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"net"
+	"os"
+	"strings"
 	"testing"
 	"time"
 	"unsafe"
@@ -17,6 +19,11 @@ type told chan Reason
 func (told) Received(Conn, []byte)       {}
 func (told) Alarm(Conn)                  {}
 func (h told) Closed(_ Conn, why Reason) { h <- why }
+
+// deaf is a Holder like told that does not read.
+type deaf struct{ told }
+
+func (deaf) WantsBytes() bool { return false }
 
 func runLot(tb testing.TB, opts Options) *Lot {
 	tb.Helper()
@@ -75,7 +82,7 @@ func TestStaleEvent(t *testing.T) {
 		t.Fatalf("closed as %v", why)
 	}
 	defer occupyBelow(t, int(old.fd))()
-	reused := l.Park(server, nil, second).(*conn).line.(*epollConn)
+	reused := l.Park(server, nil, deaf{second}).(*conn).line.(*epollConn)
 	if reused.fd != old.fd {
 		t.Fatalf("the kernel gave descriptor %d, not %d again", reused.fd, old.fd)
 	}
@@ -115,6 +122,56 @@ func occupyBelow(t *testing.T, fd int) (release func()) {
 		}
 	}
 }
+
+// TestOnePeerCannotKeepTheLoop has more to read than one turn takes. The Lot's
+// loop is not running, so that every turn can be looked at.
+func TestOnePeerCannotKeepTheLoop(t *testing.T) {
+	l := New(Options{})
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pair[1])
+	f := os.NewFile(uintptr(pair[0]), "")
+	server, err := net.FileConn(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	var got collector
+	l.Park(server, nil, &got)
+	sent := strings.Repeat("0123456789", 10)
+	if _, err := unix.Write(pair[1], []byte(sent)); err != nil {
+		t.Fatal(err)
+	}
+
+	buf := make([]byte, 4)
+	for turn := 1; len(got) < len(sent); turn++ {
+		events := make([]unix.EpollEvent, 1)
+		if n, err := unix.EpollWait(l.poll.fd, events, 0); n != 1 || err != nil {
+			t.Fatalf("after %d bytes the rest is forgotten: %d events, %v", len(got), n, err)
+		}
+		l.poll.dispatch(events[0], buf)
+		if want := min(turn*readRounds*len(buf), len(sent)); len(got) != want {
+			t.Fatalf("%d bytes after turn %d, want %d", len(got), turn, want)
+		}
+	}
+	if string(got) != sent {
+		t.Errorf("received %q", got)
+	}
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := l.Run(over); err != nil {
+		t.Errorf("Run: %v", err)
+	}
+}
+
+// collector is a Holder that keeps what it receives.
+type collector []byte
+
+func (g *collector) Received(_ Conn, b []byte) { *g = append(*g, b...) }
+func (g *collector) Alarm(Conn)                {}
+func (g *collector) Closed(Conn, Reason)       {}
 
 // TestNoDescriptorLeft runs into RLIMIT_NOFILE at the moment of parking.
 func TestNoDescriptorLeft(t *testing.T) {
