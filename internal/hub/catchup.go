@@ -2,7 +2,6 @@ package hub
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -11,205 +10,6 @@ import (
 
 	"holdline/internal/chat"
 )
-
-// advance brings a late subscriber as far as it goes now: to the present, to
-// the end of a slice, or to the question that the database must answer.
-func (s *sender) advance(sub *Sub) {
-	l := sub.late
-	if l == nil || sub.gone.Load() {
-		return
-	}
-	for _, name := range l.sources {
-		src := s.hub.sources[name]
-		pos, known := s.pos[name]
-		if !known {
-			s.await(sub, src)
-			return
-		}
-		from, has := l.from.Mark(src.key)
-		if l.nowhere || !has {
-			l.from = l.from.With(src.key, pos)
-			continue
-		}
-		if from.Last > pos.Last && !s.ahead(sub, src, pos) {
-			return
-		}
-		if from.Last <= pos.Last && !s.fromRing(sub, src, from, pos) {
-			return
-		}
-		if sub.gone.Load() {
-			return
-		}
-	}
-	s.goLive(sub)
-}
-
-// await puts the subscriber aside until the source tells where it is.
-func (s *sender) await(sub *Sub, src *source) {
-	if sub.late.ticket == 0 {
-		sub.late.ticket = src.Wake()
-	}
-	s.waiting = append(s.waiting, sub)
-}
-
-// ahead judges a cursor beyond our position. Another node may have read further;
-// if we have not got there either after reading again, the id is from a table
-// that is no more.
-func (s *sender) ahead(sub *Sub, src *source, pos chat.Mark) (settled bool) {
-	l := sub.late
-	if l.ticket == 0 || s.fresh[src.Name()] < l.ticket {
-		s.await(sub, src)
-		return false
-	}
-	l.from = l.from.With(src.key, pos)
-	for _, r := range sub.refs {
-		if name, _, _ := chat.SplitChannel(r.ch.name); name == src.Name() {
-			sub.to.Deliver(resetOf(r.ch.name, l.from.String(), "the cursor is not of this table"))
-		}
-	}
-	return true
-}
-
-// fromRing hands over one slice of recent events; done is false when there is
-// more to come, later.
-func (s *sender) fromRing(sub *Sub, src *source, from, pos chat.Mark) (done bool) {
-	if from.Last == pos.Last && slices.Equal(from.Open, pos.Open) {
-		return true
-	}
-	s.hub.mu.Lock()
-	covered := src.ring.covers(from)
-	var ds []*Delivery
-	next, complete := from, false
-	if covered {
-		ds, next, complete = src.ring.since(from, pos, sub.on)
-	}
-	s.hub.mu.Unlock()
-	if !covered {
-		s.hub.catchUp.ask(sub, src, from, pos)
-		return false
-	}
-	if d := merge(ds); d != nil {
-		sub.hand(src.key, d)
-	}
-	sub.late.from = sub.late.from.With(src.key, aheadOf(next, from))
-	if !complete && !sub.gone.Load() {
-		s.hub.catchUp.later(sub)
-	}
-	return complete
-}
-
-// aheadOf keeps in mind the open ids of to that a client at from has already,
-// having been told of them by another node: goLive makes them a skip list.
-func aheadOf(to, from chat.Mark) chat.Mark {
-	if !slices.ContainsFunc(to.Open, from.Has) {
-		return to
-	}
-	open := slices.DeleteFunc(slices.Clone(to.Open), from.Has)
-	return chat.Mark{Last: to.Last, Open: open}
-}
-
-// merge makes one delivery of several, for one subscriber.
-func merge(ds []*Delivery) *Delivery {
-	switch len(ds) {
-	case 0:
-		return nil
-	case 1:
-		return ds[0]
-	}
-	all := &Delivery{channel: ds[0].channel, Cursor: ds[len(ds)-1].Cursor}
-	for _, d := range ds {
-		all.Events = append(all.Events, d.Events...)
-	}
-	return all
-}
-
-// hand delivers old events of one source. A client of several sources gets
-// cursors of its own: the shared ones speak of the other sources' present, where
-// this client has not got to yet.
-func (s *Sub) hand(key string, d *Delivery) {
-	if len(s.late.sources) > 1 {
-		own := &Delivery{Events: slices.Clone(d.Events), channel: d.channel}
-		for i := range own.Events {
-			e := &own.Events[i]
-			e.Cursor = s.late.from.With(key, e.Mark).String()
-			own.Cursor = e.Cursor
-		}
-		d = own
-	}
-	s.to.Deliver(d)
-}
-
-// resume hands over what the database had and goes on from there.
-func (s *sender) resume(r *resumption) {
-	for _, sub := range r.subs {
-		if sub.late == nil || sub.gone.Load() {
-			continue
-		}
-		key := s.hub.sources[r.source].key
-		if r.d != nil {
-			sub.hand(key, r.d)
-		}
-		from, _ := sub.late.from.Mark(key)
-		sub.late.from = sub.late.from.With(key, aheadOf(r.next, from))
-		if r.d == nil {
-			s.advance(sub)
-		} else if !sub.gone.Load() {
-			s.hub.catchUp.later(sub)
-		}
-	}
-}
-
-// goLive ends the catching up.
-func (s *sender) goLive(sub *Sub) {
-	for _, name := range sub.late.sources {
-		pos := s.pos[name]
-		from, _ := sub.late.from.Mark(s.hub.sources[name].key)
-		if slices.ContainsFunc(pos.Open, from.Has) {
-			seen := sub.late.from
-			sub.skip = &seen
-		}
-	}
-	sub.late = nil
-	sub.live.Store(true)
-	cursor, _ := sub.Cursor()
-	sub.to.Live(cursor, s.states(sub, cursor))
-}
-
-// states are the newest states of the subscription's channels, but for a poll
-// that has seen them.
-func (s *sender) states(sub *Sub, cursor string) *Delivery {
-	s.hub.mu.Lock()
-	defer s.hub.mu.Unlock()
-	d := &Delivery{Cursor: cursor}
-	if sub.oneOff {
-		if d.Tag = s.hub.tagOf(sub); d.Tag == sub.tag {
-			return nil
-		}
-	}
-	for _, r := range sub.refs {
-		if r.ch.state != nil {
-			e := r.ch.state.Events[0]
-			e.Cursor = cursor
-			d.Events = append(d.Events, e)
-		}
-	}
-	if len(d.Events) == 0 {
-		return nil
-	}
-	return d
-}
-
-// sources lists the sources of the subscription's channels.
-func (s *Sub) sources() []string {
-	l := late{}
-	for _, r := range s.refs {
-		l.addSource(r.ch.name)
-	}
-	return l.sources
-}
-
-// hears tells whether the subscription has a channel of the source.
-func (s *Sub) hears(source string) bool { return slices.Contains(s.sources(), source) }
 
 // catchUp is the one goroutine that reads old rows. Subscribers who ask the same
 // share one query, and most are served by moving the ring's floor back.
@@ -245,7 +45,8 @@ func newCatchUp(h *Hub) *catchUp {
 func (c *catchUp) ask(sub *Sub, src *source, from, to chat.Mark) {
 	var names []string
 	for _, r := range sub.refs {
-		if name, rest, _ := chat.SplitChannel(r.ch.name); name == src.Name() {
+		if r.ch.src == src {
+			_, rest, _ := chat.SplitChannel(r.ch.name)
 			names = append(names, rest)
 		}
 	}
@@ -283,31 +84,39 @@ const drainPoll = 20 * time.Millisecond
 
 func (c *catchUp) run(ctx context.Context) error {
 	failures := 0
-	var wait <-chan time.Time // nil: nothing to look at again
+	var drain, retry <-chan time.Time // nil: nothing to look at again
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-c.changed:
-		case <-wait:
+		case <-drain:
+		case <-retry:
+			retry = nil
 		}
-		wait = nil
+		drain = nil
 		if c.release() {
-			wait = time.After(drainPoll)
+			drain = time.After(drainPoll)
 		}
-		for j := c.take(); j != nil; j = c.take() {
-			if err := c.answer(ctx, j); err != nil {
-				if errors.Is(err, context.Canceled) {
-					return nil
-				}
-				failures++
-				c.hub.opt.Logger.Warn("old rows cannot be read; held clients wait", "source", j.src.Name(), "error", err)
-				c.putBack(j)
-				wait = time.After(backoff(failures))
-				break
-			}
+		if retry != nil {
+			continue // more questions do not mend a database
+		}
+		j := c.take()
+		if j == nil {
+			continue
+		}
+		switch err := c.answer(ctx, j); {
+		case err == nil:
 			failures = 0
+		case ctx.Err() != nil:
+			return nil
+		default:
+			failures++
+			c.hub.opt.Logger.Warn("old rows cannot be read; held clients wait", "source", j.src.Name(), "error", err)
+			c.putBack(j)
+			retry = time.After(backoff(failures))
 		}
+		c.poke() // there may be more
 	}
 }
 
@@ -389,7 +198,7 @@ func (c *catchUp) answer(ctx context.Context, j *job) error {
 		bySender[sub.sender] = append(bySender[sub.sender], sub)
 	}
 	for s, subs := range bySender {
-		s.post(command{resume: &resumption{subs: subs, source: j.src.Name(), d: d, next: next}})
+		s.post(command{resume: &resumption{subs: subs, source: j.src, d: d, next: next, to: j.to}})
 	}
 	return nil
 }

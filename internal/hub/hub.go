@@ -79,22 +79,23 @@ type Hub struct {
 	sources  map[string]*source
 	channels map[string]*channel
 	cursor   chat.Cursor // the newest position of every source
-	watched  map[string][]string
-	stale    bool // watched must be made anew
 }
 
 // source is the hub's view of one Source. The mutable part is guarded by Hub.mu.
 type source struct {
 	Source
-	key    string // name inside cursors; "" for the first source
-	ring   ring
-	paused bool
+	key     string // name inside cursors; "" for the first source
+	ring    ring
+	paused  bool
+	watched []string // as Watched last returned it
+	stale   bool     // watched must be made anew
 }
 
 // channel is one channel's entry. The lists belong to the senders, each to its
 // own goroutine; the rest is guarded by Hub.mu.
 type channel struct {
 	name  string
+	src   *source
 	lists [][]*Sub // by sender
 	refs  int32
 	empty time.Time // since when nobody is subscribed; zero while somebody is
@@ -141,7 +142,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// runSweep forgets channels that nobody has asked for in a while.
+// runSweep notices channels that nobody has asked for in a while.
 func (h *Hub) runSweep(ctx context.Context) error {
 	tick := time.NewTicker(h.opt.Linger / 2)
 	defer tick.Stop()
@@ -158,31 +159,54 @@ func (h *Hub) runSweep(ctx context.Context) error {
 func (h *Hub) sweep(now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for name, ch := range h.channels {
-		if ch.refs == 0 && now.Sub(ch.empty) >= h.opt.Linger {
-			delete(h.channels, name)
-			h.stale = true
+	for _, ch := range h.channels {
+		if ch.isOver(now, h.opt.Linger) {
+			ch.src.stale = true
 		}
 	}
 }
 
+// isOver tells whether nobody has been subscribed for longer than linger.
+func (ch *channel) isOver(now time.Time, linger time.Duration) bool {
+	return ch.refs == 0 && now.Sub(ch.empty) >= linger
+}
+
 // Watched returns the channels of a source, without its name, that somebody is
 // or was just now subscribed to. The slice is shared: read it only.
+//
+// A channel is forgotten here and nowhere else, so that its source hears of it:
+// were it forgotten and made anew between two calls, its state would be unknown
+// to us, and known to everybody for the source.
 func (h *Hub) Watched(sourceName string) []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.stale {
-		h.stale = false
-		h.watched = make(map[string][]string, len(h.sources))
-		for name := range h.channels {
-			src, rest, _ := chat.SplitChannel(name)
-			h.watched[src] = append(h.watched[src], rest)
-		}
-		for _, names := range h.watched {
-			slices.Sort(names)
+	src := h.sources[sourceName]
+	if src == nil {
+		return nil
+	}
+	if !src.stale {
+		return src.watched
+	}
+	src.stale, src.watched = false, nil
+	now := time.Now()
+	for name, ch := range h.channels {
+		switch {
+		case ch.src != src:
+		case ch.isOver(now, h.opt.Linger):
+			delete(h.channels, name)
+		default:
+			_, rest, _ := chat.SplitChannel(name)
+			src.watched = append(src.watched, rest)
 		}
 	}
-	return h.watched[sourceName]
+	slices.Sort(src.watched)
+	return src.watched
+}
+
+// sourceOf finds the source of a channel that is known to have one.
+func (h *Hub) sourceOf(channel string) *source {
+	name, _, _ := chat.SplitChannel(channel)
+	return h.sources[name]
 }
 
 // Publish hands a batch to every subscriber. It returns once the senders have

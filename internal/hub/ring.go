@@ -51,20 +51,29 @@ func (r *ring) append(ds []*Delivery) {
 	r.trim()
 }
 
-// trim drops the oldest entries beyond the bounds and moves the floor to the
-// mark that stood behind the last one dropped.
+// trim drops the oldest entries beyond the bounds.
 func (r *ring) trim() {
-	n := 0
-	for len(r.entries)-n > ringEvents || (r.bytes > ringBytes && n < len(r.entries)) {
-		r.bytes -= r.entries[n].d.size()
-		r.floor = r.entries[n].d.Events[0].Mark
+	n, bytes := max(0, len(r.entries)-ringEvents), r.bytes
+	for i := range n {
+		bytes -= r.entries[i].d.size()
+	}
+	for bytes > ringBytes && n < len(r.entries) {
+		bytes -= r.entries[n].d.size()
 		n++
 	}
-	if n > 0 {
-		// Deleting at the front moves 4096 small entries; it happens once per
-		// batch and keeps no dropped delivery reachable.
-		r.entries = slices.Delete(r.entries, 0, n)
+	r.drop(n)
+}
+
+// drop removes the n oldest entries and moves the floor to the mark that stood
+// behind the last of them.
+func (r *ring) drop(n int) {
+	for _, e := range r.entries[:n] {
+		r.bytes -= e.d.size()
+		r.floor = e.d.Events[0].Mark
 	}
+	// Deleting at the front moves 4096 small entries; it happens once per batch
+	// and keeps no dropped delivery reachable.
+	r.entries = slices.Delete(r.entries, 0, n)
 }
 
 // covers tells whether every row that a reader at from lacks is in the ring, as
@@ -96,7 +105,8 @@ func (r *ring) since(from, to chat.Mark, on func(channel string) bool) (ds []*De
 		ds = append(ds, e.d)
 		events++
 		bytes += e.d.size()
-		next = e.d.Events[0].Mark
+		// What was filled in may be ahead of a sender that is behind.
+		next = meet(e.d.Events[0].Mark, to)
 	}
 	return ds, to, true
 }
@@ -104,21 +114,23 @@ func (r *ring) since(from, to chat.Mark, on func(channel string) bool) (ds []*De
 // backfill puts older rows, read from the database, before what the ring holds:
 // all rows that a reader at from lacks and one at floor has, ascending.
 func (r *ring) backfill(from chat.Mark, rows []chat.Event, cursor func(chat.Mark) string) {
-	floor := r.floor
+	top := r.floor
+	r.floor = meet(from, top)
 	older := make([]ringEntry, 0, len(rows)+len(r.entries))
 	for i := range rows {
 		e := rows[i]
-		if from.Has(e.ID) || !floor.Has(e.ID) {
+		if from.Has(e.ID) || !top.Has(e.ID) {
 			continue
 		}
-		e.Mark = between(from, floor, e.ID)
+		// Marks begin at the new floor, not at from: other clients will be served
+		// by these entries who have less than the one who asked.
+		e.Mark = between(r.floor, top, e.ID)
 		e.Cursor = cursor(e.Mark)
 		d := newDelivery([]chat.Event{e})
 		older = append(older, ringEntry{e.ID, e.Mark.Last, d})
 		r.bytes += d.size()
 	}
 	r.entries = append(older, r.entries...)
-	r.floor = chat.Mark{Last: from.Last, Open: union(from.Open, below(floor.Open, from.Last))}
 }
 
 // between is the mark of a reader that stood at from and has been given, in
@@ -127,6 +139,25 @@ func between(from, to chat.Mark, id int64) chat.Mark {
 	last := max(id, from.Last)
 	above := from.Open[sort.Search(len(from.Open), func(i int) bool { return from.Open[i] > id }):]
 	return chat.Mark{Last: last, Open: union(below(to.Open, id), above)}
+}
+
+// join is the mark of a reader who has what a reader at either mark has.
+func join(a, b chat.Mark) chat.Mark {
+	if a.Last > b.Last {
+		a, b = b, a
+	}
+	if !slices.ContainsFunc(b.Open, a.Has) {
+		return b
+	}
+	return chat.Mark{Last: b.Last, Open: slices.DeleteFunc(slices.Clone(b.Open), a.Has)}
+}
+
+// meet is the mark of a reader who has what readers at both marks have.
+func meet(a, b chat.Mark) chat.Mark {
+	if a.Last > b.Last {
+		a, b = b, a
+	}
+	return chat.Mark{Last: a.Last, Open: union(a.Open, below(b.Open, a.Last))}
 }
 
 // below returns the part of ascending ids that is at most limit.

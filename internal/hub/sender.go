@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,9 +51,10 @@ type command struct {
 // resumption is what the database had for a subscriber far behind.
 type resumption struct {
 	subs   []*Sub
-	source string
+	source *source
 	d      *Delivery // nil when there was nothing
-	next   chat.Mark
+	next   chat.Mark // where its reader then is
+	to     chat.Mark // where it wants to get
 }
 
 func newSender(h *Hub, index int) *sender {
@@ -120,7 +122,7 @@ func (s *sender) do(c *command) {
 	case c.remove != nil:
 		s.strike(c.remove)
 	case c.advance != nil:
-		s.advance(c.advance)
+		s.proceed(c.advance)
 	case c.resume != nil:
 		s.resume(c.resume)
 	case c.each != nil:
@@ -219,7 +221,7 @@ func (s *sender) carry(p *publication) {
 		waiting := s.waiting
 		s.waiting = nil
 		for _, sub := range waiting {
-			s.advance(sub)
+			s.proceed(sub)
 		}
 	}
 }
@@ -237,7 +239,7 @@ func (s *sender) fanOut(d *Delivery) {
 		if sub.late != nil || sub.gone.Load() {
 			continue
 		}
-		if sub.skip == nil && (d.tag == 0 || !sub.oneOff) {
+		if sub.skip.Load() == nil && (d.tag == 0 || !sub.oneOff) {
 			sub.to.Deliver(d)
 			continue
 		}
@@ -248,34 +250,42 @@ func (s *sender) fanOut(d *Delivery) {
 // deliverPicky leaves out what the client is known to have: rows that another
 // node told it, and for a poll the states it has seen.
 func (s *sender) deliverPicky(sub *Sub, d *Delivery) {
-	if d.tag != 0 {
-		if !sub.oneOff {
-			sub.to.Deliver(d)
-		} else if all := s.states(sub, d.Cursor); all != nil {
+	seen := sub.skip.Load()
+	if seen != nil && !s.stillSkips(sub, seen) {
+		sub.skip.Store(nil)
+		seen = nil
+	}
+	if d.tag != 0 && sub.oneOff {
+		if all := s.states(sub, sub.own(d.Cursor, seen)); all != nil {
 			sub.to.Deliver(all)
 		}
 		return
 	}
-	if sub.skip == nil {
+	if seen == nil {
 		sub.to.Deliver(d)
 		return
 	}
-	seen, _ := sub.skip.Mark(s.key(d.channel))
-	var fresh []chat.Event
+	had, _ := seen.Mark(s.hub.sourceOf(d.channel).key)
+	own := &Delivery{channel: d.channel}
 	for _, e := range d.Events {
-		if e.ID == 0 || !seen.Has(e.ID) {
-			fresh = append(fresh, e)
+		if e.ID == 0 || !had.Has(e.ID) {
+			e.Cursor = sub.own(e.Cursor, seen)
+			own.Cursor = e.Cursor
+			own.Events = append(own.Events, e)
 		}
 	}
-	if len(fresh) > 0 {
-		sub.to.Deliver(&Delivery{Events: fresh, Cursor: d.Cursor, channel: d.channel})
+	if len(own.Events) > 0 {
+		sub.to.Deliver(own)
 	}
 }
 
-// key is the name of a channel's source inside cursors.
-func (s *sender) key(channel string) string {
-	name, _, _ := chat.SplitChannel(channel)
-	return s.hub.sources[name].key
+// stillSkips tells whether the client has rows that were still to come at the
+// sender's position.
+func (s *sender) stillSkips(sub *Sub, seen *chat.Cursor) bool {
+	return slices.ContainsFunc(sub.refs, func(r ref) bool {
+		had, _ := seen.Mark(r.ch.src.key)
+		return slices.ContainsFunc(s.pos[r.ch.src.Name()].Open, had.Has)
+	})
 }
 
 // pause makes late again whoever went live in the moment in which the source
@@ -292,29 +302,39 @@ func (s *sender) pause(source string) {
 			sub.live.Store(false)
 			sub.late = &late{from: from, sources: sub.sources()}
 		}
+		sub.late.ticket = 0 // what was read then is of no use now
 		s.advance(sub)
 	}
 }
 
 // reset tells everyone on the source that its ids began again.
 func (s *sender) reset(p *publication) {
-	told := make(map[string]*Delivery)
+	src := s.hub.sources[p.source]
+	told := make(map[*channel]*Delivery)
 	for _, sub := range s.all() {
+		if !sub.hears(p.source) {
+			continue
+		}
+		cursor := p.cursor
+		if l := sub.late; l != nil {
+			l.from, l.void = l.from.With(src.key, p.mark), l.held
+			cursor = l.from.String() // of other sources it has not got to the present
+		} else if seen := sub.skip.Load(); seen != nil {
+			others := seen.With(src.key, chat.Mark{})
+			sub.skip.Store(&others)
+			cursor = sub.own(cursor, &others)
+		}
 		for _, r := range sub.refs {
-			if name, _, _ := chat.SplitChannel(r.ch.name); name != p.source {
+			if r.ch.src != src || sub.gone.Load() {
 				continue
 			}
-			d := told[r.ch.name]
-			if d == nil {
-				d = resetOf(r.ch.name, p.cursor, "the table's ids began again")
-				told[r.ch.name] = d
+			d := told[r.ch]
+			if d == nil || d.Cursor != cursor {
+				d = resetOf(r.ch.name, cursor, "the table's ids began again")
+				told[r.ch] = d
 			}
 			sub.to.Deliver(d)
 		}
-		if sub.late != nil {
-			sub.late.from = sub.late.from.With(s.hub.sources[p.source].key, p.mark)
-		}
-		sub.skip = nil
 	}
 }
 

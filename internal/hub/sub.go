@@ -17,12 +17,12 @@ type Sub struct {
 	to     Subscriber
 	sender *sender
 	refs   []ref
-	late   *late // nil once live
-	skip   *chat.Cursor
-	tag    uint32      // digest of the states the client has seen
-	oneOff bool        // a long poll: one delivery ends it
-	listed bool        // it is in its channels' lists
-	live   atomic.Bool // late is nil; for other goroutines
+	late   *late                       // nil once live
+	skip   atomic.Pointer[chat.Cursor] // rows up to here the client has, though we have not
+	tag    uint32                      // digest of the states the client has seen
+	oneOff bool                        // a long poll: one delivery ends it
+	listed bool                        // it is in its channels' lists
+	live   atomic.Bool                 // late is nil; for other goroutines
 	gone   atomic.Bool
 }
 
@@ -35,8 +35,10 @@ type ref struct {
 // late is what a subscriber that has not caught up needs on top.
 type late struct {
 	from    chat.Cursor // what the client has
-	nowhere bool        // it came without a cursor: begin at the present
+	held    bool        // nothing to do before an answer comes: a position, rows, room
+	void    bool        // ids began again meanwhile: the answer is of the old table
 	ticket  uint64      // of the read that was asked for because from is ahead of us
+	asked   *source     // who gave the ticket
 	sources []string
 	drained func() bool // nil: the client takes a slice at any time
 }
@@ -51,19 +53,20 @@ type Subscription struct {
 	// knows is not told.
 	OneOff bool
 	// Drained tells whether the client has taken what it was sent; a long
-	// catching up waits for it between slices. Nil never waits.
+	// catching up waits for it between slices. Nil never waits. It is called
+	// from another goroutine than the Subscriber's methods.
 	Drained func() bool
 }
 
 // Subscribe registers s on its channels. Calls to s may begin before Subscribe
 // returns; sub must be stored where they can find it, hence the callback.
 func (h *Hub) Subscribe(to Subscriber, want Subscription, ready func(*Sub)) error {
-	l := &late{nowhere: want.From == nil, drained: want.Drained}
+	l := &late{drained: want.Drained}
 	sub := &Sub{to: to, late: l, oneOff: want.OneOff}
 	if want.From != nil {
 		l.from, sub.tag = want.From.WithTag(0), want.From.Tag()
 	}
-	sub.sender = h.senders[int(h.next.Add(1))%len(h.senders)]
+	sub.sender = h.senders[h.next.Add(1)%uint32(len(h.senders))]
 	if err := h.enter(sub, want.Channels); err != nil {
 		return err
 	}
@@ -87,11 +90,14 @@ func (h *Hub) enter(sub *Sub, names []string) error {
 	}
 	sub.refs = make([]ref, 0, len(names))
 	for _, name := range names {
+		if sub.on(name) {
+			continue // named twice, told once
+		}
 		ch := h.channels[name]
 		if ch == nil {
-			ch = &channel{name: name, lists: make([][]*Sub, len(h.senders))}
+			ch = &channel{name: name, src: h.sourceOf(name), lists: make([][]*Sub, len(h.senders))}
 			h.channels[name] = ch
-			h.stale = true
+			ch.src.stale = true
 		}
 		ch.refs++
 		sub.refs = append(sub.refs, ref{ch: ch, at: -1})
@@ -120,15 +126,35 @@ func (s *Sub) Close() {
 }
 
 // Cursor is where a live subscriber stands: all that was published up to there
-// has been handed to it. ok is false while it is still catching up.
+// has been handed to it, if it was not closed. Who closes because nothing came
+// must therefore ask before. ok is false while it is still catching up.
 func (s *Sub) Cursor() (text string, ok bool) {
 	if !s.live.Load() {
 		return "", false
 	}
+	seen := s.skip.Load() // first: it is dropped when the cursor has caught up with it
 	if p := s.sender.cursor.Load(); p != nil {
-		return *p, true
+		return s.own(*p, seen), true
 	}
 	return "", false
+}
+
+// own adds to a cursor of ours what the client has beyond it; seen may be nil.
+func (s *Sub) own(text string, seen *chat.Cursor) string {
+	if seen == nil {
+		return text
+	}
+	c, err := chat.ParseCursor(text)
+	if err != nil {
+		return text // cannot be: String wrote it
+	}
+	for _, r := range s.refs {
+		key := r.ch.src.key
+		m, _ := c.Mark(key)
+		had, _ := seen.Mark(key)
+		c = c.With(key, join(had, m))
+	}
+	return c.String()
 }
 
 // tagOf sums the digests of all states, whatever the order of the channels.
