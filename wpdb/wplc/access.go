@@ -39,12 +39,11 @@ func (s *Source) MayRead(ctx context.Context, v chat.Viewer, name string) (bool,
 func (s *Source) isAgent(ctx context.Context, userID int64) (bool, error) {
 	if s.facts.Version == 8 {
 		value, _, err := s.site.UserMeta(ctx, userID, "wplc_ma_agent")
-		// "0" is empty to PHP.
-		return err == nil && value != "" && value != "0", err
+		return value != "" && value != "0", err // "0" is empty to PHP
 	}
 	for _, capability := range []string{"wplc_ma_agent", "manage_options"} {
 		if can, err := s.site.UserCan(ctx, userID, capability); can || err != nil {
-			return can && err == nil, err
+			return can, err
 		}
 	}
 	return false, nil

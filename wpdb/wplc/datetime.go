@@ -3,14 +3,18 @@ package wplc
 import "time"
 
 // utc reads a datetime of the plugin's tables: the digits of a clock on the
-// site's wall, without a zone. What is no date ("0000-00-00 00:00:00") is the
-// zero time.
+// site's wall, without a zone. What is no date ("0000-00-00 00:00:00"), and what
+// JSON could not carry, is the zero time.
 func utc(digits string, loc *time.Location) time.Time {
 	wall, err := time.ParseInLocation(time.DateTime, digits, time.UTC)
-	if err != nil || wall.Year() == 0 {
+	if err != nil {
 		return time.Time{}
 	}
-	return wall.Add(-wallOffset(wall, loc)).UTC()
+	t := wall.Add(-wallOffset(wall, loc))
+	if t.Year() < 1 || t.Year() > 9999 {
+		return time.Time{}
+	}
+	return t
 }
 
 // wallOffset is the zone's distance from UTC on a wall clock, decided as PHP
@@ -27,9 +31,7 @@ func wallOffset(wall time.Time, loc *time.Location) time.Duration {
 	}
 	transition, _ := at.ZoneBounds()
 	guess := wall.Add(-time.Duration(after) * time.Second)
-	turning := !transition.IsZero() && guess.Before(transition) &&
-		!guess.Before(transition.Add(time.Duration(current-after)*time.Second))
-	if turning {
+	if guess.Before(transition) {
 		after = current
 	}
 	return time.Duration(after) * time.Second

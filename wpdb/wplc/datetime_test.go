@@ -62,6 +62,9 @@ func TestDatetimes(t *testing.T) {
 		{"0000-00-00 00:00:00", ""},
 		{"2019-00-00 00:00:00", ""},
 		{"2019-02-30 00:00:00", ""},
+		{"0000-01-01 00:00:00", ""},
+		{"0001-01-01 00:00:00", ""}, // in UTC the year before
+		{"9999-12-31 23:59:59", "9999-12-31T21:59:59Z"},
 		{"2019-03-19", ""},
 		{"", ""},
 		{"2019-03-19 10:31:00; DROP", ""},
@@ -77,5 +80,8 @@ func TestDatetimes(t *testing.T) {
 		if got.IsZero() != (tc.want == "") {
 			t.Errorf("%q: zero is %v", tc.digits, got.IsZero())
 		}
+	}
+	if got := utc("9999-12-31 23:59:59", zone(t, "-03:30")); !got.IsZero() {
+		t.Errorf("a year that JSON cannot carry: %v", got)
 	}
 }

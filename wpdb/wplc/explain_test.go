@@ -153,6 +153,7 @@ func TestNoTickScansATable(t *testing.T) {
 			for range 3 {
 				all, next := handlerReads(t, site, func(t *testing.T) { listOf(t, s, site, names(20_000, 700)...) })
 				wantPrimary(t, "list", explain(t, root, site.last))
+				asked(t, site)
 				if all > 2*(maxAsked+overlap)+20 || next > 20 {
 					t.Errorf("list: %d rows read, %d of them in a row", all, next)
 				}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,33 +17,44 @@ import (
 	"go.uber.org/goleak"
 
 	"holdline/internal/mariadb/mariadbtest"
+	"holdline/wpdb"
 )
 
-var server *mariadbtest.Instance
-
 func TestMain(m *testing.M) {
-	code := 1
-	if err := run(m, &code); err != nil {
+	code := m.Run()
+	if err := errors.Join(stopServer(), goleak.Find()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
 	os.Exit(code)
 }
 
-func run(m *testing.M, code *int) error {
+// The MariaDB of this package's tests. It is started by the first test that
+// wants it: fuzzing, which runs TestMain in every worker, does not.
+var (
+	server    *mariadbtest.Instance
+	serverTmp string
+	serverUp  = sync.OnceValue(startServer)
+)
+
+func startServer() (err error) {
 	// A server that starts removes temporary tables of others from a shared
 	// folder, and information_schema needs such tables.
-	tmp, err := os.MkdirTemp("", "hl")
-	if err != nil {
+	if serverTmp, err = os.MkdirTemp("", "hl"); err != nil {
 		return err
 	}
-	defer os.RemoveAll(tmp)
-	if server, err = mariadbtest.Start("--innodb-flush-log-at-trx-commit=0", "--tmpdir="+tmp); err != nil {
-		return err
-	}
-	*code = m.Run()
-	return errors.Join(server.Close(), goleak.Find())
+	server, err = mariadbtest.Start("--innodb-flush-log-at-trx-commit=0", "--tmpdir="+serverTmp)
+	return err
 }
+
+func stopServer() error {
+	if server == nil {
+		return os.RemoveAll(serverTmp) // "" is nothing
+	}
+	return errors.Join(server.Close(), os.RemoveAll(serverTmp))
+}
+
+var _ Site = (*wpdb.Site)(nil)
 
 // testSite is a site over a real database, read as a read-only user. It counts
 // its queries.
@@ -121,6 +133,9 @@ func repoFile(tb testing.TB, name ...string) string {
 // ("wplc-8.sql"); root may write.
 func newSite(tb testing.TB, schema string) (site *testSite, root *sql.DB) {
 	tb.Helper()
+	if err := serverUp(); err != nil {
+		tb.Fatal(err)
+	}
 	name, root := server.Database(tb, repoFile(tb, "schema", "wordpress.sql")+repoFile(tb, "schema", schema))
 	loc, err := time.LoadLocation("Europe/Helsinki")
 	if err != nil {

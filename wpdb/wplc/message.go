@@ -120,7 +120,7 @@ func (r *record) parseOther() {
 	if len(r.other) == 0 {
 		return
 	}
-	if v, err := phpser.Parse(r.other); err == nil && v.Len() > 0 {
+	if v, err := phpser.Parse(r.other); err == nil {
 		r.otherParsed = v
 	}
 }

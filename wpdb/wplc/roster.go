@@ -87,19 +87,6 @@ func (l *roster) scanDue(now time.Time) bool {
 	return l.scanned.IsZero() || since >= scanEvery || l.rescan && since >= rescanWait
 }
 
-// appendIDs adds the sessions to ask for: chats to hot, the others to cold.
-func (l *roster) appendIDs(hot, cold []int64) (newHot, newCold []int64) {
-	for id, row := range l.open {
-		if isListed(row.status) {
-			hot = append(hot, id)
-		} else {
-			cold = append(cold, id)
-		}
-	}
-	slices.Sort(hot) // a chat may be both watched and open
-	return slices.Compact(hot), cold
-}
-
 // update takes an answer in.
 func (l *roster) update(ask question, rows sessions, now time.Time) {
 	if ask.scan {

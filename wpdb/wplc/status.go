@@ -133,9 +133,9 @@ type statusData struct {
 // question is what one Status query asks.
 type question struct {
 	scan   bool // look at every open session
+	ranged bool // look at the ids beyond after
 	after  int64
-	ranged bool    // look at ids from after on
-	ids    []int64 // ascending
+	ids    []int64 // look at these, each named once
 }
 
 // Status tells the state of watched chats and the list of open ones. It makes one
@@ -248,17 +248,29 @@ func (w *watch) plan(now time.Time) question {
 		if ask.scan = w.list.scanDue(now); !ask.scan {
 			ask.ranged = true
 			ask.after = w.list.newest - overlap
-			hot, cold = w.list.appendIDs(hot, cold)
+			hot, cold = w.appendOpen(hot, cold)
 		}
 	}
-	slices.Sort(fresh)
 	warm := maxAsked - min(len(cold), coldShare)
 	ask.ids = fresh[:min(len(fresh), warm)]
 	ask.ids = appendTurn(ask.ids, hot, &w.hotAfter, warm-len(ask.ids))
 	ask.ids = appendTurn(ask.ids, cold, &w.coldAfter, maxAsked-len(ask.ids))
-	slices.Sort(ask.ids)
-	ask.ids = slices.Compact(ask.ids)
 	return ask
+}
+
+// appendOpen adds the open sessions that nobody watches: chats to hot, the others
+// to cold.
+func (w *watch) appendOpen(hot, cold []int64) (newHot, newCold []int64) {
+	for id, row := range w.list.open {
+		switch {
+		case w.told[id] != nil: // is asked for already
+		case isListed(row.status):
+			hot = append(hot, id)
+		default:
+			cold = append(cold, id)
+		}
+	}
+	return hot, cold
 }
 
 // appendTurn appends the n ids that come after the last turn's, going round.

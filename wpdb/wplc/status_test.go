@@ -209,6 +209,7 @@ func TestListFollowsChangesWithoutAScan(t *testing.T) {
 		}{
 			{"a visitor comes", insert, []any{50, "2019-03-19 10:32:10", 5}, 6, []int64{44, 41, 42, 46}},
 			{"and asks", "UPDATE wp_wplc_chat_sessions SET status = 2 WHERE id = 50", nil, 6, []int64{44, 41, 42, 46, 50}},
+			{"a chat ends that nobody listed", "UPDATE wp_wplc_chat_sessions SET status = 8 WHERE id = 43", nil, -1, nil},
 			{"a chat ends", "UPDATE wp_wplc_chat_sessions SET status = 1 WHERE id = 41", nil, 5, []int64{44, 42, 46, 50}},
 			{"a row goes", "DELETE FROM wp_wplc_chat_sessions WHERE id = 44", nil, 4, []int64{42, 46, 50}},
 			{"a visitor leaves", "UPDATE wp_wplc_chat_sessions SET status = 7 WHERE id = 43", nil, 3, []int64{42, 46, 50}},
@@ -272,13 +273,16 @@ func TestListStartsAgainAfterTruncate(t *testing.T) {
 		if visitors, ids, _, ok := listOf(t, s, site); !ok || visitors != 1 || !slices.Equal(ids, []int64{1}) {
 			t.Errorf("after %v: %d visitors, %v, %v", rescanWait, visitors, ids, ok)
 		}
-		// An empty table is nothing to scan again and again.
+		// An empty table is nothing to scan again and again, yet it is told.
 		exec(t, root, "DELETE FROM wp_wplc_chat_sessions")
 		listOf(t, s, site)
 		time.Sleep(rescanWait)
 		if listOf(t, s, site); !isScan(site) {
 			t.Error("no scan after the newest vanished")
 		}
+		empty := map[string]string{"wplc/agents": `{"visitors":0,"chats":[]}`}
+		status(t, s, site)
+		wantStatus(t, status(t, s, site, "agents"), empty)
 		for range 5 {
 			time.Sleep(rescanWait)
 			if listOf(t, s, site); isScan(site) {
@@ -303,14 +307,21 @@ func names(from, n int) []string {
 	return out
 }
 
-// asked counts the ids of the last query's IN list.
-func asked(site *testSite) int {
+// asked counts the ids of the last query's IN list, each of which must be there
+// once.
+func asked(t *testing.T, site *testSite) int {
+	t.Helper()
 	_, list, found := strings.Cut(site.last, "`id` IN (")
 	if !found {
 		return 0
 	}
 	list, _, _ = strings.Cut(list, ")")
-	return 1 + strings.Count(list, ",")
+	ids := strings.Split(list, ",")
+	once := slices.Compact(slices.Sorted(slices.Values(ids)))
+	if len(once) != len(ids) {
+		t.Errorf("%d of %d ids are asked for twice", len(ids)-len(once), len(ids))
+	}
+	return len(ids)
 }
 
 func TestManyWatchedChatsAreAskedForInTurns(t *testing.T) {
@@ -326,7 +337,7 @@ func TestManyWatchedChatsAreAskedForInTurns(t *testing.T) {
 			}
 			told[channel] = data
 		}
-		if n := asked(site); n > maxAsked {
+		if n := asked(t, site); n > maxAsked {
 			t.Errorf("%d ids in one query", n)
 		}
 	}
@@ -365,7 +376,7 @@ func TestOpenSessionsNobodyChatsInHaveTheirTurnToo(t *testing.T) {
 			if visitors, _, _, ok := listOf(t, s, site); ok {
 				left = visitors
 			}
-			if n := asked(site); n > maxAsked || n < maxAsked-overlap {
+			if n := asked(t, site); n > maxAsked || n < maxAsked-overlap {
 				t.Errorf("%d ids in one query", n)
 			}
 		}
@@ -387,10 +398,13 @@ func TestListIsBounded(t *testing.T) {
 	if visitors != maxRead || len(ids) != maxListed || more != maxRead-maxListed || ids[len(ids)-1] != maxRead+1099 {
 		t.Errorf("%d visitors, %d chats up to %v, %d more", visitors, len(ids), ids[len(ids)-1:], more)
 	}
-	// A chat that the bounded answer is silent about is not taken for deleted.
-	got := status(t, s, site, "1000", "agents")
-	if data := got["wplc/1000"]; data != "" && !strings.Contains(data, "pending") {
-		t.Errorf("the oldest chat: %s", data)
+	// A chat that a bounded answer is silent about is not taken for deleted.
+	status(t, s, site)
+	if got := status(t, s, site, "1000", "agents")["wplc/1000"]; !isScan(site) || got != "" {
+		t.Errorf("the oldest chat after the scan: %s", got)
+	}
+	if got := status(t, s, site, "1000", "agents")["wplc/1000"]; got != `{"status":2,"state":"pending"}` {
+		t.Errorf("the oldest chat after the next look: %s", got)
 	}
 
 	// Long texts: 700 characters that JSON writes as six bytes each.

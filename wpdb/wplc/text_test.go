@@ -64,6 +64,7 @@ func TestMessageTexts(t *testing.T) {
 		"Pro, wrong length":  {`a:2:{s:1:"e";i:0;s:1:"m";s:9:"hello";}`, `a:2:{s:1:"e";i:0;s:1:"m";s:9:"hello";}`, `a:2:{s:1:"e";i:0;s:1:"m";s:9:"hello";}`},
 		"Pro in Pro":         {pro(0, pro(0, "x")), pro(0, "x"), pro(0, "x")},
 		"encrypted":          {pro(1, secret), "It's secret", "It's secret"},
+		"encrypted, e true":  {`a:2:{s:1:"e";b:1;s:1:"m";s:` + fmt.Sprint(len(secret)) + `:"` + secret + `";}`, "It's secret", "It's secret"},
 		"encrypted, e text":  {`a:2:{s:1:"e";s:1:"1";s:1:"m";s:` + fmt.Sprint(len(secret)) + `:"` + secret + `";}`, "It's secret", "It's secret"},
 	} {
 		t.Run(name, func(t *testing.T) {
