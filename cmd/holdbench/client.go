@@ -114,6 +114,25 @@ func (f *fleet) open(ctx context.Context, p fleetPlan, opened <-chan error) erro
 	return nil
 }
 
+// subscribers is the number of clients on a channel.
+func (f *fleet) subscribers(channel int) int {
+	return (f.clients - channel + f.channels) / f.channels
+}
+
+// stall stops reading from all clients, as browser tabs that sleep do; resume
+// reads again.
+func (f *fleet) stall() error  { return f.watch(false) }
+func (f *fleet) resume() error { return f.watch(true) }
+
+func (f *fleet) watch(reading bool) error {
+	for _, l := range f.loops {
+		if err := l.watch(reading); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // dropped notes a client that ended after it had been held.
 func (f *fleet) dropped(err error) {
 	f.lost.Add(1)
@@ -153,15 +172,12 @@ type result struct {
 }
 
 // tally compares what was read with what was sent: sent[i] has the number
-// first+i. Clients for which counts is false are left out altogether.
-func tally(f *fleet, samples []sample, first uint32, sent []message, counts func(client int) bool) result {
+// first+i.
+func tally(f *fleet, samples []sample, first uint32, sent []message) result {
 	var r result
 	seen := make([]bool, f.clients*len(sent))
 	for _, s := range samples {
 		i := int(int64(s.seq) - int64(first))
-		if !counts(int(s.client)) {
-			continue
-		}
 		if i < 0 || i >= len(sent) || sent[i].channel != int(s.client)%f.channels+1 {
 			r.foreign++
 			continue
@@ -175,11 +191,7 @@ func tally(f *fleet, samples []sample, first uint32, sent []message, counts func
 	}
 	due := 0
 	for _, m := range sent {
-		for c := m.channel - 1; c < f.clients; c += f.channels {
-			if counts(c) {
-				due++
-			}
-		}
+		due += f.subscribers(m.channel)
 	}
 	r.missing = due - len(r.latencies)
 	slices.Sort(r.latencies)
@@ -196,11 +208,7 @@ type burst struct {
 	messages int
 	size     int                  // bytes of a body
 	pause    func() time.Duration // before each message
-	counts   func(client int) bool
 }
-
-// everyone counts all clients.
-func everyone(int) bool { return true }
 
 // sequence numbers the messages of the whole process: a late one of an earlier
 // burst cannot pass for one of this.
@@ -225,11 +233,7 @@ func (f *fleet) play(ctx context.Context, pub publisher, seq *sequence, b burst)
 			return result{}, fmt.Errorf("publish message %d of %d: %w", i+1, b.messages, err)
 		}
 		sent = append(sent, message{channel: channel, at: at.Sub(f.start)})
-		for c := channel - 1; c < f.clients; c += f.channels {
-			if b.counts(c) {
-				due++
-			}
-		}
+		due += int64(f.subscribers(channel))
 	}
 	for deadline := time.Now().Add(5 * time.Second); f.delivered.Load() < due && time.Now().Before(deadline); {
 		if err := sleep(ctx, 20*time.Millisecond); err != nil {
@@ -239,7 +243,7 @@ func (f *fleet) play(ctx context.Context, pub publisher, seq *sequence, b burst)
 	if err := sleep(ctx, 300*time.Millisecond); err != nil {
 		return result{}, err
 	}
-	r := tally(f, f.samples(), first, sent, b.counts)
+	r := tally(f, f.samples(), first, sent)
 	r.lost = int(f.lost.Load() - lost)
 	if reason := f.reason.Load(); r.lost > 0 && reason != nil && len(r.latencies) == 0 {
 		return r, fmt.Errorf("no message arrived and %d clients were dropped, the first: %w", r.lost, *reason)

@@ -36,10 +36,9 @@ type loop struct {
 
 // client is one socket.
 type client struct {
-	wire    wire
-	index   uint32
-	state   clientState
-	stalled bool
+	wire  wire
+	index uint32
+	state clientState
 }
 
 type clientState uint8
@@ -238,27 +237,19 @@ func (l *loop) end(fd int32, c *client, err error) {
 	}
 }
 
-// stall stops reading from clients with an index below n, as a browser tab that
-// sleeps does.
-func (l *loop) stall(n uint32) error { return l.watch(n, true) }
-
-// wake reads from them again, to learn what became of them.
-func (l *loop) wake(n uint32) error { return l.watch(n, false) }
-
-func (l *loop) watch(n uint32, stalled bool) error {
+// watch begins or stops to read from all sockets. A socket outside the set does
+// not even tell of its end.
+func (l *loop) watch(reading bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for fd, c := range l.clients {
-		if c.index >= n || c.stalled == stalled {
-			continue
-		}
-		c.stalled = stalled
-		op, event := unix.EPOLL_CTL_DEL, unix.EpollEvent{Events: unix.EPOLLIN, Fd: fd}
-		if !stalled {
-			op = unix.EPOLL_CTL_ADD
-		}
+	op := unix.EPOLL_CTL_DEL
+	if reading {
+		op = unix.EPOLL_CTL_ADD
+	}
+	for fd := range l.clients {
+		event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: fd}
 		if err := unix.EpollCtl(l.epoll, op, int(fd), &event); err != nil {
-			return fmt.Errorf("stop reading a socket: %w", err)
+			return fmt.Errorf("watch a socket: %w", err)
 		}
 	}
 	return nil

@@ -13,8 +13,7 @@ type loop struct{ scratch []byte }
 
 func newLoop(*fleet, chan<- error) (*loop, error)        { return nil, errNoEpoll }
 func (*loop) connect(netip.AddrPort, uint32, wire) error { return errNoEpoll }
-func (*loop) stall(uint32) error                         { return errNoEpoll }
-func (*loop) wake(uint32) error                          { return errNoEpoll }
+func (*loop) watch(bool) error                           { return errNoEpoll }
 func (*loop) take() []sample                             { return nil }
 func (*loop) Close()                                     {}
 func readMemory([]int) (memory, error)                   { return memory{}, errNoEpoll }

@@ -38,7 +38,7 @@ func TestNchanEndToEnd(t *testing.T) {
 			}
 			defer f.Close()
 			r, err := f.play(t.Context(), peer.Publisher(), &b.seq, burst{
-				messages: 40, size: 128, pause: every(20 * time.Millisecond), counts: everyone,
+				messages: 40, size: 128, pause: every(20 * time.Millisecond),
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -85,7 +85,7 @@ func TestServerGone(t *testing.T) {
 	if err := peer.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.play(t.Context(), peer.Publisher(), &b.seq, burst{messages: 1, size: 32, pause: every(1), counts: everyone}); err == nil {
+	if _, err := f.play(t.Context(), peer.Publisher(), &b.seq, burst{messages: 1, size: 32, pause: every(1)}); err == nil {
 		t.Error("published to a server that is gone")
 	}
 	if _, err := b.open(t.Context(), peer, overSSE, 20, 1); err == nil {

@@ -62,16 +62,15 @@ func TestTally(t *testing.T) {
 		{seq: 4, client: 1, at: 29}, // of an earlier burst
 		// 6 never reached client 3
 	}
-	r := tally(f, samples, 5, sent, everyone)
+	r := tally(f, samples, 5, sent)
 	if r.missing != 1 || r.duplicates != 1 || r.foreign != 2 {
 		t.Errorf("missing %d, duplicates %d, foreign %d", r.missing, r.duplicates, r.foreign)
 	}
 	if len(r.latencies) != 3 || r.latencies[0] != 1 || r.latencies[2] != 9 {
 		t.Errorf("latencies %v", r.latencies)
 	}
-	r = tally(f, samples, 5, sent, func(client int) bool { return client < 2 })
-	if r.missing != 0 || len(r.latencies) != 2 {
-		t.Errorf("of the first two clients: missing %d, latencies %v", r.missing, r.latencies)
+	if uneven := (&fleet{clients: 5, channels: 3}); uneven.subscribers(1) != 2 || uneven.subscribers(2) != 2 || uneven.subscribers(3) != 1 {
+		t.Error("five clients on three channels are not 2, 2 and 1")
 	}
 }
 
@@ -120,7 +119,7 @@ func TestSummaryWithoutPeer(t *testing.T) {
 	if !r.summarize() || r.Summary[0].Verdict != "" || r.Summary[1].Verdict != "ok" || r.Summary[2].Verdict != "ok" {
 		t.Errorf("%+v", r.Summary)
 	}
-	r.add(at, "queries", "quiet, most / one client", "x", 1.2)
+	r.add(at, "queries", "one chat, quiet, most / one client", "x", 1.2)
 	r.add(at, "fanout", "missing", "", 2)
 	if r.summarize() || r.Summary[2].Verdict != "over" || r.Summary[3].Verdict != "over" {
 		t.Errorf("%+v", r.Summary)

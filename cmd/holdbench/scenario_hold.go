@@ -96,7 +96,7 @@ func (b *bench) fanout(ctx context.Context, s server, at place, f *fleet) error 
 		return err
 	}
 	r, err := f.play(ctx, s.Publisher(), &b.seq, burst{
-		messages: b.messages, size: b.size, pause: every(b.every), counts: everyone,
+		messages: b.messages, size: b.size, pause: every(b.every),
 	})
 	if err != nil {
 		return err

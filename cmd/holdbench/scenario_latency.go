@@ -21,7 +21,7 @@ func (b *bench) latency(ctx context.Context, s server, at place) error {
 		publisher publisher
 	}{{"timer ", b.db}, {"wake ", s.Publisher()}} {
 		r, err := f.play(ctx, bell.publisher, &b.seq, burst{
-			messages: b.latencyMessages, size: b.size, pause: about(100 * time.Millisecond), counts: everyone,
+			messages: b.latencyMessages, size: b.size, pause: about(100 * time.Millisecond),
 		})
 		if err != nil {
 			return err
