@@ -2,9 +2,11 @@ package wpdb
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"io"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -150,3 +152,57 @@ func TestLRUForgetsTheOldest(t *testing.T) {
 		t.Errorf("c = %d, %v", v, ok)
 	}
 }
+
+// dyingConn is a connection that the server closed while the query was on its way.
+type dyingConn struct{ fakeConn }
+
+func (*dyingConn) Close() error { return nil }
+func (*dyingConn) QueryContext(context.Context, string, []driver.NamedValue) (driver.Rows, error) {
+	return nil, mysql.ErrInvalidConn
+}
+
+// sequence hands out one connection after the other.
+type sequence struct{ conns []driver.Conn }
+
+func (s *sequence) Driver() driver.Driver { return nil }
+func (s *sequence) Connect(context.Context) (driver.Conn, error) {
+	if len(s.conns) == 0 {
+		return nil, io.EOF
+	}
+	conn := s.conns[0]
+	s.conns = s.conns[1:]
+	return conn, nil
+}
+
+func TestQueryIsRepeatedOnce(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		conns []driver.Conn
+		want  Trouble
+	}{
+		{"one connection dies", []driver.Conn{&dyingConn{}, &healthyConn{}}, None},
+		{"two die", []driver.Conn{&dyingConn{}, &dyingConn{}, &healthyConn{}}, Gone},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			p := &pool{sql: sql.OpenDB(&sequence{tc.conns}), health: newHealth(slog.New(slog.DiscardHandler))}
+			p.sql.SetMaxIdleConns(0) // a broken connection must not be met again
+			defer p.sql.Close()
+			rows, err := p.QueryContext(t.Context(), "SELECT 1")
+			if Classify(err) != tc.want {
+				t.Fatalf("%v, want trouble %v", err, tc.want)
+			}
+			if err == nil {
+				if err := rows.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+			if h := p.health.get(); h.OK != (tc.want == None) {
+				t.Errorf("health %+v", h)
+			}
+		})
+	}
+}
+
+type healthyConn struct{ fakeConn }
+
+func (*healthyConn) Close() error { return nil }
