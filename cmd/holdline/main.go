@@ -18,19 +18,22 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+	// From the first signal on, a second one ends the program at once.
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 }
 
 // program is what a command may use of the world.
 type program struct {
 	args   []string
 	env    []string
+	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
 }
 
-// command is one word after "holdline".
+// command is one word after "holdline". One without help is for the program's
+// own use.
 type command struct {
 	name, help string
 	run        func(ctx context.Context, p program) error
@@ -43,17 +46,18 @@ func commands() []command {
 		{"tail", "print the live events of channels: holdline tail wplc/42", tail},
 		{"token", "mint a token: holdline token --channels wplc/42 --ttl 1h --sub ann", mint},
 		{"version", "print the version", version},
+		{demoClientsName, "", demoClients},
 	}
 }
 
 // run returns the exit code: 0 for good, 1 for trouble, 2 for a mistake in the
 // command line or configuration.
-func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	name := "help"
 	if len(args) > 0 {
 		name, args = args[0], args[1:]
 	}
-	p := program{args: args, env: env, stdout: stdout, stderr: stderr}
+	p := program{args: args, env: env, stdin: stdin, stdout: stdout, stderr: stderr}
 	for _, c := range commands() {
 		if c.name == name {
 			return report(c.run(ctx, p), stderr)
@@ -66,7 +70,9 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	}
 	fmt.Fprintln(out, "usage: holdline COMMAND [flags]")
 	for _, c := range commands() {
-		fmt.Fprintf(out, "  %-9s %s\n", c.name, c.help)
+		if c.help != "" {
+			fmt.Fprintf(out, "  %-9s %s\n", c.name, c.help)
+		}
 	}
 	fmt.Fprintln(out, "\nholdline COMMAND --help lists a command's flags.")
 	return code
