@@ -207,6 +207,33 @@ func TestKeepAliveWithPipelinedRequests(t *testing.T) {
 	}
 }
 
+// TestKeepAliveWithALongPipeline has more requests waiting than the server's
+// read buffer takes, so that bytes travel to and fro with the connection.
+func TestKeepAliveWithALongPipeline(t *testing.T) {
+	const requests = 40
+	servers(t, func(t *testing.T, l *park.Lot, s *pollServer) {
+		client := s.dial(t)
+		r := bufio.NewReader(client)
+		write(t, client, "GET /0 HTTP/1.1\r\nHost: x\r\n\r\n")
+		p := wait(t, s.polls)
+		var pipeline strings.Builder
+		for i := range requests {
+			fmt.Fprintf(&pipeline, "GET /%d HTTP/1.1\r\nHost: x\r\nX: %s\r\n\r\n", i+1, strings.Repeat("x", 200))
+		}
+		write(t, client, pipeline.String())
+		for i := range requests {
+			p.answer("answer", true)
+			wantResponse(t, r, "answer")
+			p = wait(t, s.polls)
+			if want := fmt.Sprintf("/%d", i+1); p.path != want {
+				t.Fatalf("poll for %s, want %s", p.path, want)
+			}
+		}
+		p.answer("last", false)
+		wantResponse(t, r, "last")
+	})
+}
+
 func TestKeepAliveEnds(t *testing.T) {
 	t.Run("peer closes", func(t *testing.T) {
 		kinds(t, func(t *testing.T, k kind) {
