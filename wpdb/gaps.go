@@ -42,6 +42,8 @@ type gap struct {
 	since time.Time
 	// settled ids are known to be rolled back, as far as that can be known.
 	settled bool
+	// final ids are asked for after the end of the window, for the last time.
+	final bool
 }
 
 // skip remembers the ids between two neighbours.
@@ -74,19 +76,11 @@ func (g *gaps) find(id int64) (int, bool) {
 	return slices.BinarySearchFunc(g.list, id, func(e gap, id int64) int { return cmp.Compare(e.id, id) })
 }
 
-// ids lists every id that is still waited for, newest last.
-func (g *gaps) ids() []int64 {
-	ids := make([]int64, len(g.list))
-	for i, e := range g.list {
-		ids[i] = e.id
-	}
-	return ids
-}
-
-// expire gives up what is older than the window.
-func (g *gaps) expire(now time.Time) {
+// expire gives up what was asked for in vain after its window. It is called after
+// a read that succeeded: an outage takes nothing from the list.
+func (g *gaps) expire() {
 	before := len(g.list)
-	g.list = slices.DeleteFunc(g.list, func(e gap) bool { return now.Sub(e.since) >= g.window })
+	g.list = slices.DeleteFunc(g.list, func(e gap) bool { return e.final })
 	if n := before - len(g.list); n > 0 {
 		g.given += int64(n)
 		g.fresh = false
@@ -95,26 +89,35 @@ func (g *gaps) expire(now time.Time) {
 
 // due returns the ids to ask for in this read, ascending.
 func (g *gaps) due(now time.Time) []int64 {
-	g.expire(now)
-	var ids []int64
 	firstYoung := len(g.list)
 	for firstYoung > 0 && now.Sub(g.list[firstYoung-1].since) < young && len(g.list)-firstYoung < askAtOnce {
 		firstYoung--
 	}
-	if now.Sub(g.asked) >= oldEvery && firstYoung > 0 {
+	ids := g.dueOld(g.list[:firstYoung], now)
+	for _, e := range g.list[firstYoung:] {
+		ids = append(ids, e.id)
+	}
+	return ids
+}
+
+// dueOld picks those whose window has ended and, once a second, those whose turn
+// it is.
+func (g *gaps) dueOld(old []gap, now time.Time) (ids []int64) {
+	from, to := 0, 0
+	if now.Sub(g.asked) >= oldEvery && len(old) > 0 {
 		g.asked = now
-		old := g.list[:firstYoung]
 		if g.turn >= len(old) {
 			g.turn = 0
 		}
-		end := min(len(old), g.turn+askAtOnce)
-		for _, e := range old[g.turn:end] {
+		from, to = g.turn, min(len(old), g.turn+askAtOnce)
+		g.turn = to
+	}
+	for i := range old {
+		e := &old[i]
+		e.final = e.final || now.Sub(e.since) >= g.window && len(ids) < askAtOnce
+		if e.final || i >= from && i < to {
 			ids = append(ids, e.id)
 		}
-		g.turn = end
-	}
-	for _, e := range g.list[firstYoung:] {
-		ids = append(ids, e.id)
 	}
 	return ids
 }

@@ -37,27 +37,31 @@ type TailOptions struct {
 // exactly once: one query per tick, whatever the number of clients, and none
 // while nobody listens. New starts nothing; Run reads.
 type Tail struct {
-	opt   TailOptions
-	src   Source
-	rows  Rows
-	query Querier // for Statuser; nil when the source has no states
-	sink  Sink
+	opt  TailOptions
+	src  Source
+	rows Rows
+	sink Sink
 
 	bell    chan struct{}
 	tickets atomic.Uint64
 	stats   tailStats
 
 	// Of Run's goroutine.
-	positioned bool
+	awake      bool // the sink was told a position and no pause since
+	positioned bool // last is where to go on
+	restarted  bool // the ids began again and the sink has not been told
 	last       int64
 	lastRow    chat.Event // what row last told; zero when it is not known
 	gaps       gaps
 	edge       Edge
+	witness    witness
 	checked    time.Time // when edge was read
 	probed     time.Time // when gaps were last looked for uncommitted
+	began      time.Time // when the last tick began
 	flowed     time.Time // when the last row or ring of the bell came
 	answered   uint64    // highest ticket told to the sink
 	told       []int64   // open ids last told to the sink
+	states     states
 }
 
 // TailStats are counters since the start, but for Last and Lag.
@@ -87,9 +91,10 @@ func NewTail(src Source, rows Rows, query Querier, sink Sink, opt TailOptions) *
 	opt.GapWindow = cmp.Or(opt.GapWindow, time.Minute)
 	opt.Batch = cmp.Or(opt.Batch, 500)
 	return &Tail{
-		opt: opt, src: src, rows: rows, query: query, sink: sink,
-		bell: make(chan struct{}, 1),
-		gaps: gaps{window: opt.GapWindow},
+		opt: opt, src: src, rows: rows, sink: sink,
+		bell:   make(chan struct{}, 1),
+		gaps:   gaps{window: opt.GapWindow},
+		states: newStates(src, query, opt.Logger),
 	}
 }
 
@@ -133,38 +138,52 @@ func (t *Tail) Rows(ctx context.Context, names []string, after, upTo int64, ids 
 	return events, cut, nil
 }
 
+// bellGap is the least time between two reads. A crowd of clients who each ring
+// the bell (with cursors of the future, say) must not make a crowd of queries.
+const bellGap = 5 * time.Millisecond
+
 // Run reads until ctx ends. Trouble with the database never ends it: it backs
 // off, keeps its place and goes on where it stopped.
 func (t *Tail) Run(ctx context.Context) error {
 	var trouble Backoff
+	healthy := true
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		more, err := t.tick(ctx)
+		wait, bell := timer.C, t.bell
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
 			t.stats.errors.Add(1)
+			if healthy {
+				t.opt.Logger.Warn("rows cannot be read; clients are held until they can", "source", t.src.Name(), "error", err)
+			}
 			timer.Reset(trouble.Next())
+			bell = nil // a doorbell does not mend a database
 		default:
 			trouble.Reset()
 			timer.Reset(t.rest(more, time.Now()))
+			if !t.awake {
+				wait = nil // nobody listens: only a bell can wake us
+			}
 		}
-		bell := t.bell
-		if err != nil {
-			bell = nil // a doorbell does not mend a database
-		}
-		wait := timer.C
-		if err == nil && !t.positioned {
-			wait = nil // nobody listens: only a bell can wake us
-		}
+		healthy = err == nil
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-wait:
 		case <-bell:
 			t.flowed = time.Now()
+			if d := bellGap - time.Since(t.began); d > 0 {
+				timer.Reset(d)
+				select {
+				case <-ctx.Done():
+					return nil
+				case <-timer.C:
+				}
+			}
 		}
 	}
 }
@@ -185,32 +204,33 @@ func (t *Tail) rest(more bool, now time.Time) time.Duration {
 
 // tick is one round. more says that the read was cut and the next is due.
 func (t *Tail) tick(ctx context.Context) (more bool, err error) {
+	t.began = time.Now()
 	watched := t.sink.Watched(t.src.Name())
+	t.states.notice(watched)
 	if len(watched) == 0 {
-		if t.positioned {
-			t.positioned = false
+		if t.awake {
+			t.awake, t.positioned = false, false
 			return false, t.sink.Pause(ctx, t.src.Name())
 		}
 		return false, nil
 	}
 	ticket := t.tickets.Load()
+	if t.positioned {
+		if err := t.check(ctx); err != nil {
+			return false, err
+		}
+	}
 	if !t.positioned {
 		return true, t.start(ctx, ticket)
-	}
-	if restarted, err := t.check(ctx, ticket); restarted || err != nil {
-		return true, err
 	}
 	events, more, err := t.read(ctx)
 	if err != nil {
 		return false, err
 	}
-	if !more {
-		states, err := t.states(ctx, watched)
-		if err != nil {
-			// The rows are read and must be told before anything else fails.
-			return false, cmp.Or(t.publish(ctx, events, ticket), err)
-		}
-		events = append(events, states...)
+	if more {
+		ticket = t.answered // this is not the present yet
+	} else {
+		events = append(events, t.states.changed(ctx, t.mark())...)
 	}
 	if err := t.publish(ctx, events, ticket); err != nil {
 		return false, err
@@ -229,67 +249,6 @@ func (t *Tail) publish(ctx context.Context, events []chat.Event, ticket uint64) 
 }
 
 func (t *Tail) mark() chat.Mark { return chat.Mark{Last: t.last, Open: t.gaps.marks()} }
-
-// lookBack is how many ids before a table's end are looked at when reading
-// begins there: one of them may be inserted and not yet committed.
-const lookBack = 256
-
-// start takes up position at the table's end: what is there already is history.
-func (t *Tail) start(ctx context.Context, ticket uint64) error {
-	edge, err := t.rows.Edge(ctx)
-	if err != nil {
-		return err
-	}
-	now := time.Now()
-	t.settle(edge.Max, now)
-	after := max(0, edge.Max-lookBack)
-	present, err := t.rows.Present(ctx, after, edge.Max)
-	if err != nil {
-		return fmt.Errorf("begin at the table's end: %w", err)
-	}
-	for _, id := range present {
-		t.gaps.skip(after, id, now)
-		after = id
-	}
-	if err := t.look(ctx, now); err != nil {
-		return err
-	}
-	t.edge, t.checked = edge, now
-	t.positioned = true
-	t.answered, t.told = ticket, t.mark().Open
-	return t.sink.Publish(ctx, chat.Batch{Source: t.src.Name(), Mark: t.mark(), Fresh: ticket})
-}
-
-// look learns what the newest row holds, by which a table that was made anew
-// can be told from one that was altered, and which of the ids missing before it
-// are in flight: the others are old deletions that no cursor need carry.
-func (t *Tail) look(ctx context.Context, now time.Time) error {
-	rows, err := t.rows.Read(ctx, t.last-1, nil, 1)
-	if err != nil {
-		return fmt.Errorf("begin at the table's end: %w", err)
-	}
-	if len(rows) == 1 && rows[0].ID == t.last {
-		t.lastRow = rows[0].Event
-	}
-	missing := t.gaps.ids()
-	if len(missing) == 0 {
-		return nil
-	}
-	t.probed = now
-	found, conclusive, err := t.rows.InFlight(ctx, missing)
-	if err == nil && conclusive {
-		t.gaps.settle(missing, found)
-	}
-	return err
-}
-
-// settle takes up position behind an id, with no gap known.
-func (t *Tail) settle(last int64, now time.Time) {
-	t.last, t.lastRow = last, chat.Event{}
-	t.stats.last.Store(last)
-	t.gaps = gaps{window: t.opt.GapWindow, given: t.gaps.given}
-	t.flowed = now
-}
 
 // read gets new rows and late ones with one query.
 func (t *Tail) read(ctx context.Context) (events []chat.Event, more bool, err error) {
@@ -321,33 +280,16 @@ func (t *Tail) read(ctx context.Context) (events []chat.Event, more bool, err er
 	if len(rows) > 0 {
 		t.flowed = now
 	}
+	if len(rows) < t.opt.Batch {
+		t.gaps.expire()
+	}
 	t.stats.last.Store(t.last)
 	t.stats.givenUp.Store(t.gaps.given)
 	return events, len(rows) == t.opt.Batch, nil
 }
 
-// states asks a Statuser for what has changed.
-func (t *Tail) states(ctx context.Context, watched []string) ([]chat.Event, error) {
-	s, ok := t.src.(Statuser)
-	if !ok {
-		return nil, nil
-	}
-	events, err := s.Status(ctx, t.query, watched)
-	if err != nil {
-		return nil, fmt.Errorf("read states: %w", err)
-	}
-	mark := t.mark()
-	for i := range events {
-		events[i].ID, events[i].Mark = 0, mark
-	}
-	return events, nil
-}
-
-// probeEvery and checkEvery bound how often the two rarer questions are asked.
-const (
-	probeEvery = time.Second
-	checkEvery = time.Second
-)
+// probeEvery bounds how often the rarer question is asked.
+const probeEvery = time.Second
 
 // probe asks which of the doubtful ids are still in flight, so that cursors need
 // not carry rolled-back ones for the whole window.
@@ -369,48 +311,4 @@ func (t *Tail) probe(ctx context.Context) error {
 		t.gaps.settle(ids, found)
 	}
 	return nil
-}
-
-// check notices that the ids began again: TRUNCATE, a restored dump, or an old
-// InnoDB that forgot its counter over a restart.
-func (t *Tail) check(ctx context.Context, ticket uint64) (restarted bool, err error) {
-	now := time.Now()
-	if now.Sub(t.checked) < checkEvery {
-		return false, nil
-	}
-	edge, err := t.rows.Edge(ctx)
-	if err != nil {
-		return false, err
-	}
-	behind := edge.Max < t.last && edge.Next <= t.last
-	anew := false
-	if !behind && edge.Created != t.edge.Created {
-		// Made anew and already filled past where we stood, or only altered?
-		rows, err := t.rows.Read(ctx, t.last-1, nil, 1)
-		if err != nil {
-			return false, fmt.Errorf("look at the newest row: %w", err)
-		}
-		same := len(rows) == 1 && rows[0].ID == t.last && sameRow(&rows[0].Event, &t.lastRow)
-		anew = t.last > 0 && !same
-	}
-	t.edge, t.checked = edge, now
-	if !anew && !behind {
-		return false, nil
-	}
-	// A table that was emptied is read from its beginning, so that its first
-	// rows are not lost; one that was filled from elsewhere from its end.
-	from := int64(0)
-	if edge.Max > int64(t.opt.Batch) {
-		from = edge.Max
-	}
-	t.settle(from, now)
-	t.stats.resets.Add(1)
-	t.opt.Logger.Warn("the table's ids began again; clients are told to reset", "source", t.src.Name(), "highest_id", edge.Max)
-	t.answered, t.told = ticket, nil
-	return true, t.sink.Publish(ctx, chat.Batch{Source: t.src.Name(), Mark: t.mark(), Reset: true, Fresh: ticket})
-}
-
-// sameRow compares what two reads of one row tell.
-func sameRow(a, b *chat.Event) bool {
-	return a.Channel == b.Channel && a.Body == b.Body && a.SentAt.Equal(b.SentAt)
 }
