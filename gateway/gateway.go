@@ -57,8 +57,11 @@ type Gateway struct {
 	lot       *park.Lot
 	listener  net.Listener
 	admin     net.Listener
-	attached  atomic.Pointer[attached] // nil until the database has answered
-	draining  atomic.Bool
+	// sameSite heads all answers to requests without an Origin: one map, never
+	// changed, for thousands of held polls.
+	sameSite http.Header
+	attached atomic.Pointer[attached] // nil until the database has answered
+	draining atomic.Bool
 }
 
 // attached is the site once it is there, with all that stands on it.
@@ -75,7 +78,7 @@ func New(opt Options) (*Gateway, error) {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
-	g := &Gateway{opt: opt, cfg: opt.Config, log: opt.Logger}
+	g := &Gateway{opt: opt, cfg: opt.Config, log: opt.Logger, sameSite: http.Header{"Vary": {"Origin"}}}
 	if g.opt.Connect == nil {
 		g.opt.Connect = g.connectSite
 	}

@@ -27,7 +27,7 @@ func (e *refusal) Error() string { return e.text }
 // identity is who a request comes from.
 type identity struct {
 	viewer  chat.Viewer
-	grant   *grant
+	grant   grant
 	user    string // what per_user counts by
 	ambient bool   // rests on cookies, at least in part
 	// doubt is why a credential was not accepted; it is told when what remains
@@ -43,7 +43,7 @@ const TokenCookie = "holdline_token"
 // client chose to send it; bad cookies may be left over and only count as none.
 // The caller releases the grant.
 func (g *Gateway) identify(ctx context.Context, b *Backend, r *http.Request, from netip.Addr, now time.Time) (*identity, error) {
-	id := &identity{grant: &grant{}}
+	id := &identity{}
 	if text, ambient := tokenOf(r); text != "" {
 		claims, err := g.keys.Verify(text, now)
 		if err != nil {
@@ -73,8 +73,8 @@ func (g *Gateway) identify(ctx context.Context, b *Backend, r *http.Request, fro
 
 // until shortens the grant's life.
 func (id *identity) until(t time.Time) {
-	if g := id.grant; g.expires.IsZero() || t.Before(g.expires) {
-		g.expires = t
+	if g := &id.grant; g.expires == 0 || t.Unix() < g.expires {
+		g.expires = t.Unix()
 	}
 }
 

@@ -19,12 +19,29 @@ type admission struct {
 
 	mu      sync.Mutex
 	total   int
-	address map[netip.Addr]int
-	user    map[string]int
+	address map[netip.Addr]*tally
+	user    map[string]*tally
+}
+
+// tally counts the connections of one address or user. Passes point at it, so
+// that none of them keeps the key.
+type tally struct {
+	n      int
+	forget func() // takes it off its map
 }
 
 func newAdmission(l config.Limits) *admission {
-	return &admission{limits: l, address: make(map[netip.Addr]int), user: make(map[string]int)}
+	return &admission{limits: l, address: make(map[netip.Addr]*tally), user: make(map[string]*tally)}
+}
+
+// tallyOf finds or makes the tally of a key.
+func tallyOf[K comparable](m map[K]*tally, key K) *tally {
+	t := m[key]
+	if t == nil {
+		t = &tally{forget: func() { delete(m, key) }}
+		m[key] = t
+	}
+	return t
 }
 
 // overLimit is a refusal that names the limit.
@@ -40,24 +57,30 @@ func (e *overLimit) Error() string {
 
 // enter admits one connection and returns its pass, or an *overLimit. user is
 // "" for those who have not said who they are.
-func (a *admission) enter(from netip.Addr, user string, g *grant) (*pass, error) {
-	from = household(from)
+func (a *admission) enter(from netip.Addr, user string, g grant) (*pass, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	switch {
-	case a.total >= a.limits.Connections:
+	if a.total >= a.limits.Connections {
 		return nil, &overLimit{"connections", a.limits.Connections, "limits.connections"}
-	case a.address[from] >= a.limits.PerAddress:
+	}
+	address := tallyOf(a.address, household(from))
+	if address.n >= a.limits.PerAddress {
 		return nil, &overLimit{"address", a.limits.PerAddress, "limits.per_address"}
-	case user != "" && a.user[user] >= a.limits.PerUser:
-		return nil, &overLimit{"user", a.limits.PerUser, "limits.per_user"}
 	}
-	a.total++
-	a.address[from]++
+	p := &pass{admission: a, address: address, grant: g}
 	if user != "" {
-		a.user[user]++
+		p.user = tallyOf(a.user, user)
+		if p.user.n >= a.limits.PerUser {
+			if address.n == 0 {
+				address.forget()
+			}
+			return nil, &overLimit{"user", a.limits.PerUser, "limits.per_user"}
+		}
+		p.user.n++
 	}
-	return &pass{admission: a, address: from, user: user, grant: g}, nil
+	address.n++
+	a.total++
+	return p, nil
 }
 
 // household is what counts as one address: IPv6 networks hand a /64 to every
@@ -76,12 +99,12 @@ func (a *admission) leave(p *pass) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.total--
-	if a.address[p.address]--; a.address[p.address] == 0 {
-		delete(a.address, p.address)
-	}
-	if p.user != "" {
-		if a.user[p.user]--; a.user[p.user] == 0 {
-			delete(a.user, p.user)
+	for _, t := range []*tally{p.address, p.user} {
+		if t == nil {
+			continue
+		}
+		if t.n--; t.n == 0 {
+			t.forget()
 		}
 	}
 }
@@ -89,9 +112,9 @@ func (a *admission) leave(p *pass) {
 // pass is one connection's right to be here.
 type pass struct {
 	admission *admission
-	address   netip.Addr
-	user      string
-	grant     *grant
+	address   *tally
+	user      *tally // nil for those who have not said who they are
+	grant     grant
 	released  atomic.Bool
 }
 
@@ -106,7 +129,7 @@ func (p *pass) Release() {
 // grant is why a client may read what it reads, and until when.
 type grant struct {
 	session *wpdb.Session // nil without a login
-	expires time.Time     // earliest end of a token or binding; zero for never
+	expires int64         // earliest end of a token or binding in Unix seconds; 0 for never
 }
 
 // ended tells that the client must go.
@@ -114,7 +137,7 @@ func (g *grant) ended(now time.Time) bool {
 	if g.session != nil && g.session.Revoked() {
 		return true
 	}
-	return !g.expires.IsZero() && now.After(g.expires)
+	return g.expires != 0 && now.Unix() >= g.expires
 }
 
 func (g *grant) release() {

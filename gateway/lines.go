@@ -53,8 +53,11 @@ func (g *Gateway) admit(c echo.Context, params url.Values, mustSayOrigin bool) (
 		id.grant.release()
 		return nil, err
 	}
-	header := make(http.Header, 4)
-	cors(header, r, g.origins(at.backend))
+	header := g.sameSite
+	if r.Header.Get("Origin") != "" {
+		header = make(http.Header, 4)
+		cors(header, r, g.origins(at.backend))
+	}
 	return &admitted{at: at, channels: channels, pass: p, header: header}, nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -25,6 +27,7 @@ func serve(ctx context.Context, p program) error {
 	if err != nil {
 		return usageError{err}
 	}
+	packMemory(p.env)
 	log := logger(cfg.Log, p.stderr)
 	g, err := gateway.New(gateway.Options{Config: cfg, Logger: log, Version: versionText(), WordPress: wp})
 	if err != nil {
@@ -39,6 +42,19 @@ func serve(ctx context.Context, p program) error {
 	}
 	defer log.Info("holdline has stopped")
 	return g.Run(ctx)
+}
+
+// packMemory collects garbage twice as often as Go would by itself. The heap is
+// a few megabytes of small, long-lived structs, so a collection is cheap, and
+// the garbage of 10,000 arrivals then does not lie between them for ever. GOGC
+// still has the last word.
+func packMemory(env []string) {
+	for _, v := range env {
+		if strings.HasPrefix(v, "GOGC=") {
+			return
+		}
+	}
+	debug.SetGCPercent(50)
 }
 
 // load reads the configuration and answers --help.
