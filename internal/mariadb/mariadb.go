@@ -89,6 +89,8 @@ func (s *Server) Restart(ctx context.Context) error {
 	args := append([]string{
 		"--no-defaults", "--datadir=" + s.data(), "--socket=" + s.Socket(),
 		"--pid-file=" + filepath.Join(s.dir, "pid"), "--skip-networking", "--skip-name-resolve",
+		// Its own, or a server that starts sweeps another's temporary tables away.
+		"--tmpdir=" + s.dir,
 		"--innodb-buffer-pool-size=32M", "--performance-schema=OFF",
 	}, s.userArgs()...)
 	cmd := exec.Command(s.program, append(args, s.args...)...)
