@@ -115,7 +115,7 @@ func (g *Gateway) serveSSE(c echo.Context) error {
 	}
 	a, err := g.admit(c, r.URL.Query(), false)
 	if err != nil {
-		return err
+		return g.comeAgain(c, err)
 	}
 	padding, _ := strconv.Atoi(r.URL.Query().Get("padding")) // not a number is none
 	g.metrics.opened.WithLabelValues("sse").Inc()

@@ -108,6 +108,12 @@ func (g *Gateway) fail(err error, c echo.Context) {
 	}
 }
 
+// The reasons of what passes by itself.
+const (
+	reasonNotReady = "not_ready"
+	reasonDatabase = "database"
+)
+
 // judge is the one table from errors to answers.
 func (g *Gateway) judge(err error) *refusal {
 	var told *refusal
@@ -119,11 +125,11 @@ func (g *Gateway) judge(err error) *refusal {
 	case errors.As(err, &over):
 		return &refusal{http.StatusServiceUnavailable, "limit_" + over.what, over.Error()}
 	case errors.Is(err, errNotReady):
-		return &refusal{http.StatusServiceUnavailable, "not_ready", errNotReady.Error() + "; try again in a moment"}
+		return &refusal{http.StatusServiceUnavailable, reasonNotReady, errNotReady.Error() + "; try again in a moment"}
 	case errors.As(err, &routed):
 		return &refusal{routed.Code, "route", http.StatusText(routed.Code)}
 	case errors.Is(err, context.DeadlineExceeded), wpdb.Classify(err) != wpdb.Classify(nil):
-		return &refusal{http.StatusServiceUnavailable, "database", "the site's database does not answer; try again in a moment"}
+		return &refusal{http.StatusServiceUnavailable, reasonDatabase, "the site's database does not answer; try again in a moment"}
 	}
 	return &refusal{http.StatusInternalServerError, "internal", "something went wrong here; the log knows more"}
 }
