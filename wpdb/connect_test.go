@@ -301,7 +301,7 @@ func TestUserLimits(t *testing.T) {
 }
 
 func TestServerDiesAndComesBack(t *testing.T) {
-	srv, err := mariadbtest.Start()
+	srv, err := mariadbtest.Start("--tmpdir=" + t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

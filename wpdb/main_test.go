@@ -27,9 +27,15 @@ import (
 var server *mariadbtest.Instance
 
 func TestMain(m *testing.M) {
-	var err error
+	// Every starting MariaDB removes the temporary tables of all others with the
+	// same tmpdir (mysql_rm_tmp_tables, sql_base.cc).
+	tmp, err := os.MkdirTemp("", "hltmp")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	// What a crash would lose matters to no test on this server.
-	if server, err = mariadbtest.Start("--innodb-flush-log-at-trx-commit=0"); err != nil {
+	if server, err = mariadbtest.Start("--innodb-flush-log-at-trx-commit=0", "--tmpdir="+tmp); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -38,6 +44,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
+	_ = os.RemoveAll(tmp)
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1

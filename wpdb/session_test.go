@@ -81,6 +81,21 @@ func TestSessionsEnd(t *testing.T) {
 	}
 }
 
+func TestExpiryNeedsNoDatabase(t *testing.T) {
+	a, root := authSite(t, wpdb.AuthOptions{})
+	p := newPerson(1, "admin")
+	p.create(t, root)
+	s := login(t, a, p)
+	defer s.Release()
+	mustExec(t, root, "DROP TABLE wp_users")
+	if err := a.Recheck(t.Context(), p.expires); wpdb.Classify(err) != wpdb.NoTable || s.Revoked() {
+		t.Errorf("in the last second: %v, revoked %v", err, s.Err())
+	}
+	if err := a.Recheck(t.Context(), p.expires.Add(time.Second)); err != nil || !errors.Is(s.Err(), wpauth.ErrExpired) {
+		t.Errorf("a second later: %v, revoked %v", err, s.Err())
+	}
+}
+
 // Bookkeeping that is not a logout must not end anybody's connection.
 func TestSessionsLast(t *testing.T) {
 	a, root := authSite(t, wpdb.AuthOptions{OnRevoked: func(s *wpdb.Session) { t.Errorf("%s revoked: %v", s.Login, s.Err()) }})
@@ -195,7 +210,7 @@ func TestReleasedSessionIsRemembered(t *testing.T) {
 }
 
 func TestDatabaseTroubleRevokesNobody(t *testing.T) {
-	srv, err := mariadbtest.Start()
+	srv, err := mariadbtest.Start("--tmpdir=" + t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,8 +250,13 @@ func TestDatabaseTroubleRevokesNobody(t *testing.T) {
 	}
 	defer again.Close()
 	mustExec(t, again, "DELETE FROM wp_usermeta WHERE user_id = 1")
-	if got := <-revoked; got != s || !s.Revoked() {
-		t.Errorf("after the crash: %v", got)
+	select {
+	case got := <-revoked:
+		if got != s || !s.Revoked() {
+			t.Errorf("after the crash: %v", got)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the logout after the crash is not noticed")
 	}
 	cancel()
 	if err := <-done; err != nil {
