@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -69,9 +70,10 @@ type site struct {
 	tb   testing.TB
 	db   *sql.DB // root's
 	name string
-	cfg  config.Config
+	opt  gateway.Options
 	gw   *gateway.Gateway
 	base string // URL of the gateway with its base path
+	stop func() // ends the gateway, once
 }
 
 // site options.
@@ -114,13 +116,16 @@ func newSite(tb testing.TB, options ...option) *site {
 	for _, o := range options {
 		o(&opt)
 	}
-	s.cfg = opt.Config
-	s.start(opt)
+	s.opt = opt
+	s.start()
+	s.awaitReady()
 	return s
 }
 
-func (s *site) start(opt gateway.Options) {
+// start runs a gateway until stop is called or the test ends.
+func (s *site) start() {
 	s.tb.Helper()
+	opt := s.opt
 	gw, err := gateway.New(opt)
 	if err != nil {
 		s.tb.Fatal(err)
@@ -132,14 +137,14 @@ func (s *site) start(opt gateway.Options) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- gw.Run(ctx) }()
-	s.tb.Cleanup(func() {
+	s.stop = sync.OnceFunc(func() {
+		http.DefaultClient.CloseIdleConnections()
 		cancel()
 		if err := <-done; err != nil {
 			s.tb.Error("the gateway ended with", err)
 		}
-		http.DefaultClient.CloseIdleConnections()
 	})
-	s.awaitReady()
+	s.tb.Cleanup(s.stop)
 }
 
 // awaitReady polls /readyz as a supervisor would.
@@ -203,9 +208,14 @@ func (s *site) token(channels ...string) string {
 	return text
 }
 
-// login makes a WordPress user with a live session and returns the cookie that
-// WordPress would have set (wp-includes/pluggable.php, wp_generate_auth_cookie).
+// login makes a WordPress user with a live session and returns its cookie.
 func (s *site) login(login string, agent bool) *http.Cookie {
+	return s.loginUntil(login, agent, time.Now().Add(48*time.Hour))
+}
+
+// loginUntil returns the cookie that WordPress would have set
+// (wp-includes/pluggable.php, wp_generate_auth_cookie).
+func (s *site) loginUntil(login string, agent bool, end time.Time) *http.Cookie {
 	s.tb.Helper()
 	const pass = "$P$BXWvNuw0VJzBuWdPq10jP.0cZo7IXk."
 	id, err := s.exec("INSERT INTO wp_users (user_login, user_pass, user_nicename, display_name) VALUES (?, ?, ?, ?)", login, pass, login, login).LastInsertId()
@@ -213,7 +223,7 @@ func (s *site) login(login string, agent bool) *http.Cookie {
 		s.tb.Fatal(err)
 	}
 	tok := strings.Repeat("t", 43)
-	expires := time.Now().Add(48 * time.Hour).Unix()
+	expires := end.Unix()
 	verifier := sha256.Sum256([]byte(tok))
 	s.exec("INSERT INTO wp_usermeta (user_id, meta_key, meta_value) VALUES (?, 'session_tokens', ?)", id,
 		fmt.Sprintf(`a:1:{s:64:"%x";a:1:{s:10:"expiration";i:%d;}}`, verifier, expires))

@@ -47,20 +47,32 @@ type sseClient struct {
 	tb     testing.TB
 	body   io.Closer
 	reader *sse.EventStreamReader
-	live   chan string
 }
 
+// openSSE returns once the stream is live: with a cursor at once, without one
+// when it has been told where the present is.
 func openSSE(tb testing.TB, s *site, channels, cursor string) client {
 	tb.Helper()
-	resp, err := http.Get(s.address("sse", channels, cursor))
+	resp, err := httpClient.Get(s.address("sse", channels, cursor))
 	if err != nil {
 		tb.Fatal(err)
 	}
 	if resp.StatusCode != http.StatusOK {
 		tb.Fatal(resp.Status)
 	}
-	return &sseClient{tb: tb, body: resp.Body, reader: sse.NewEventStreamReader(resp.Body, 1<<20)}
+	c := &sseClient{tb: tb, body: resp.Body, reader: sse.NewEventStreamReader(resp.Body, 1<<20)}
+	for live := cursor != ""; !live; {
+		block, err := c.reader.ReadEvent()
+		if err != nil {
+			tb.Fatal("SSE:", err)
+		}
+		live = strings.Contains(string(block), "\nid: ")
+	}
+	return c
 }
+
+// httpClient gives up on what would otherwise hang a test for ever.
+var httpClient = &http.Client{Timeout: time.Minute}
 
 func (c *sseClient) next() chat.Event {
 	c.tb.Helper()
@@ -134,7 +146,7 @@ func openPoll(tb testing.TB, s *site, channels, cursor string) client {
 
 func (c *pollClient) ask() {
 	c.tb.Helper()
-	resp, err := http.Get(c.site.address("poll", c.channels, c.cursor))
+	resp, err := httpClient.Get(c.site.address("poll", c.channels, c.cursor))
 	if err != nil {
 		c.tb.Fatal(err)
 	}
