@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // named zones on machines without zoneinfo
 
 	"github.com/spf13/pflag"
 
