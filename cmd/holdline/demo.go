@@ -42,7 +42,10 @@ func demo(ctx context.Context, p program) error {
 	if cfg.PrintConfig {
 		return cfg.Print(p.stdout)
 	}
-	d := &demoSite{cfg: demoConfig(cfg), inMemory: inMemory, out: p.stdout, clients: ownClients}
+	d := &demoSite{cfg: demoConfig(cfg), database: openMariaDB, out: p.stdout, clients: ownClients}
+	if inMemory {
+		d.database = noDatabase
+	}
 	d.log = logger(d.cfg.Log, p.stderr)
 	return d.run(ctx)
 }
@@ -74,7 +77,7 @@ const demoMost = 16_000
 // demoSite is one run of the demo.
 type demoSite struct {
 	cfg      config.Config
-	inMemory bool
+	database openDatabase
 	log      *slog.Logger
 	out      io.Writer
 	clients  clientsCommand
@@ -115,13 +118,17 @@ func (d *demoSite) run(ctx context.Context) (err error) {
 	return grp.Wait()
 }
 
-// openDesk opens the database, or rows in memory where there is none.
+// openDatabase makes a database for the demo and points the configuration at it.
+type openDatabase func(ctx context.Context, cfg *config.Config, book *ledger) (*desk, error)
+
+func noDatabase(context.Context, *config.Config, *ledger) (*desk, error) {
+	return nil, errors.New("you asked for --memory")
+}
+
+// openDesk opens the database, or rows in memory where none can be had.
 func (d *demoSite) openDesk(ctx context.Context) (*desk, error) {
 	book := &ledger{}
-	if d.inMemory {
-		return openMemory(d.cfg, book, d.log, "you asked for --memory"), nil
-	}
-	desk, err := openMariaDB(ctx, &d.cfg, book)
+	desk, err := d.database(ctx, &d.cfg, book)
 	if err == nil || ctx.Err() != nil {
 		return desk, err
 	}

@@ -41,7 +41,7 @@ export class Delays {
     for (const a of waiting) {
       const receipt = this.known.get(a.id);
       if (receipt) this.settle(a, receipt);
-      else if (complete) a.tell("from another hand");
+      else if (complete) a.tell("by hand");
       else this.waiting.push(a);
     }
   }
@@ -61,17 +61,19 @@ export class Delays {
       a.tell("out of sight");
       return;
     }
-    const delay = Math.max(0, a.painted - receipt.committed_at);
-    a.tell(`${format(delay)} ms`);
-    (this.series[a.transport + receipt.rung] ??= []).push(delay);
+    const arrived = Math.max(0, a.received - receipt.committed_at);
+    const painted = Math.max(0, a.painted - receipt.committed_at);
+    a.tell(`${format(painted)} ms`);
+    const series = this.series[a.transport + receipt.rung] ??= { arrived: [], painted: [] };
+    series.arrived.push(arrived);
+    series.painted.push(painted);
     this.show();
   }
 
   show() {
     this.body.replaceChildren(...Object.entries(titles).map(([transport, title]) => {
-      const list = this.series[transport + this.rung()] ?? [];
-      const sorted = [...list].sort((a, b) => a - b);
-      const cells = [list.length, list.at(-1), sorted[Math.floor(sorted.length / 2)], sorted.at(-1)];
+      const { arrived, painted } = this.series[transport + this.rung()] ?? { arrived: [], painted: [] };
+      const cells = [painted.length, median(arrived), median(painted), painted.length ? Math.max(...painted) : undefined];
       const row = document.createElement("tr");
       const head = document.createElement("th");
       head.scope = "row";
@@ -84,6 +86,10 @@ export class Delays {
       return row;
     }));
   }
+}
+
+function median(list) {
+  return list.toSorted((a, b) => a - b)[Math.floor(list.length / 2)];
 }
 
 function format(ms) {
