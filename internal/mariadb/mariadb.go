@@ -50,7 +50,7 @@ func Start(ctx context.Context, dir string, args ...string) (*Server, error) {
 			"--auth-root-authentication-method=normal", "--skip-test-db",
 		}, s.userArgs()...)...)
 		if out, err := cmd.CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("install a private MariaDB: %w: %s", err, lastLine(out))
+			return nil, fmt.Errorf("install a private MariaDB: %w: %s", err, gist(out))
 		}
 	}
 	return s, s.Restart(ctx)
@@ -123,7 +123,7 @@ func (s *Server) awaitReady(ctx context.Context) error {
 		case err := <-s.exited:
 			s.exited <- err
 			log, _ := os.ReadFile(filepath.Join(s.dir, "log"))
-			return fmt.Errorf("private MariaDB ended at its start: %w: %s", err, lastLine(log))
+			return fmt.Errorf("private MariaDB ended at its start: %w: %s", err, gist(log))
 		case <-ctx.Done():
 			return fmt.Errorf("private MariaDB does not answer: %w", ctx.Err())
 		case <-tick.C:
@@ -177,7 +177,14 @@ func (s *Server) end(sig os.Signal) error {
 	return nil
 }
 
-func lastLine(out []byte) string {
+// gist is the line that says what went wrong: the first error, or else the last
+// line. mariadb-install-db ends with advice about its web site.
+func gist(out []byte) string {
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	for _, line := range lines {
+		if strings.Contains(line, "ERROR") {
+			return line
+		}
+	}
 	return lines[len(lines)-1]
 }
