@@ -25,6 +25,7 @@ type options struct {
 	clients         int
 	channels        int
 	idleClients     int
+	idleChannels    int
 	latencyClients  int
 	latencyMessages int
 	slowClients     int
@@ -68,6 +69,7 @@ func parseOptions(args []string, out io.Writer) (options, error) {
 	f.DurationVar(&o.every, "every", 500*time.Millisecond, "time between rows of the fan-out")
 	f.DurationVar(&o.interval, "interval", 50*time.Millisecond, "Holdline's tail.interval")
 	f.IntVar(&o.idleClients, "idle-clients", maxClients, "held clients of the idle scenario")
+	f.IntVar(&o.idleChannels, "idle-channels", maxClients, "channels of the idle scenario, at most one for each client")
 	f.IntVar(&o.latencyClients, "latency-clients", 100, "clients of the latency scenario")
 	f.IntVar(&o.latencyMessages, "latency-messages", 100, "rows of the latency scenario")
 	f.IntVar(&o.slowClients, "slow-clients", 400, "clients of the slow scenario that keep reading")
@@ -98,6 +100,7 @@ func (o *options) validate() error {
 		{"clients", o.clients, 1, maxClients},
 		{"channels", o.channels, 1, maxClients},
 		{"idle-clients", o.idleClients, 1, maxClients},
+		{"idle-channels", o.idleChannels, 1, maxClients},
 		{"latency-clients", o.latencyClients, 1, maxClients},
 		{"slow-clients", o.slowClients, 1, maxClients / 2},
 		{"slow-stalled", o.slowStalled, 1, maxClients / 2},

@@ -85,7 +85,7 @@ func newReport(o options) *report {
 	return &report{Conditions: map[string]any{
 		"go": runtime.Version(), "system": runtime.GOOS + "/" + runtime.GOARCH, "cores": runtime.NumCPU(),
 		"started": time.Now().UTC().Format(time.RFC3339), "rounds": o.rounds,
-		"clients": o.clients, "channels": o.channels, "idle_clients": o.idleClients,
+		"clients": o.clients, "channels": o.channels, "idle_clients": o.idleClients, "idle_channels": min(o.idleClients, o.idleChannels),
 		"messages": o.messages, "body_bytes": o.size, "every": o.every.String(), "tail_interval": o.interval.String(),
 	}}
 }

@@ -11,7 +11,7 @@ const idleWindow = 30 * time.Second
 
 // idle measures the CPU that held clients with a heartbeat each 15 s cost.
 func (b *bench) idle(ctx context.Context, s server, at place) error {
-	f, err := b.open(ctx, s, at.transport, b.idleClients, b.idleClients)
+	f, err := b.open(ctx, s, at.transport, b.idleClients, b.idleChannels)
 	if err != nil {
 		return err
 	}
