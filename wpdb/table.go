@@ -14,8 +14,8 @@ import (
 type Edge struct {
 	Max  int64 // highest id there is; 0 for an empty table
 	Next int64 // AUTO_INCREMENT: the id that comes next; 0 when the server does not say
-	// Created changes when the table is made anew, which TRUNCATE does, and
-	// ALTER TABLE too.
+	// Created changes when the table is made anew, which ALTER TABLE does too,
+	// and TRUNCATE not everywhere: not with InnoDB on MariaDB.
 	Created string
 }
 

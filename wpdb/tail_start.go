@@ -84,13 +84,18 @@ func (t *Tail) check(ctx context.Context) error {
 	}
 	// Without a word on the next id, a lower end may be a deletion.
 	anew := edge.Max < t.last && edge.Next > 0 && edge.Next <= t.last
-	if !anew && edge.Created != t.edge.Created && t.witness.id > 0 {
-		// Made anew and already filled past where we stood, or only altered?
+	made := edge.Created != t.edge.Created
+	if !anew && t.witness.id > 0 && (made || t.last != t.witness.id) {
+		// Emptied and already filled past where we stood, or just what it was?
 		rows, err := t.rows.Read(ctx, t.witness.id-1, nil, 1)
 		if err != nil {
 			return fmt.Errorf("look at a row of before: %w", err)
 		}
-		anew = len(rows) != 1 || rows[0].ID != t.witness.id || !sameRow(&rows[0].Event, &t.witness.row)
+		if len(rows) == 1 && rows[0].ID == t.witness.id {
+			anew = t.witness.contradicts(&rows[0].Event, made)
+		} else {
+			anew = made // else it was deleted
+		}
 	}
 	t.edge, t.checked = edge, now
 	t.witness = witness{t.last, t.lastRow}
@@ -103,13 +108,15 @@ func (t *Tail) check(ctx context.Context) error {
 }
 
 // witness is the row that was the newest when edge was read: what has come since
-// may be of another table already.
+// may be of another table already. CREATE_TIME alone does not tell, because
+// MariaDB leaves it as it is over a TRUNCATE of InnoDB.
 type witness struct {
 	id  int64
 	row chat.Event
 }
 
-// sameRow compares what two reads of one row tell.
-func sameRow(a, b *chat.Event) bool {
-	return a.Channel == b.Channel && a.Body == b.Body && a.SentAt.Equal(b.SentAt)
+// contradicts tells whether the row that now has the id is another one. Its text
+// may have been edited, which counts only where the table was made anew.
+func (w *witness) contradicts(now *chat.Event, made bool) bool {
+	return now.Channel != w.row.Channel || !now.SentAt.Equal(w.row.SentAt) || made && now.Body != w.row.Body
 }

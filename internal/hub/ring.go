@@ -168,12 +168,21 @@ func below(ids []int64, limit int64) []int64 {
 // union merges ascending ids.
 func union(a, b []int64) []int64 {
 	switch {
+	case len(b) == 0 || slices.Equal(a, b):
+		return a
 	case len(a) == 0:
 		return b
-	case len(b) == 0:
-		return a
 	}
-	merged := append(slices.Clone(a), b...)
-	slices.Sort(merged)
-	return slices.Compact(merged)
+	merged := make([]int64, 0, len(a)+len(b))
+	for len(a) > 0 && len(b) > 0 {
+		x := min(a[0], b[0])
+		merged = append(merged, x)
+		if a[0] == x {
+			a = a[1:]
+		}
+		if b[0] == x {
+			b = b[1:]
+		}
+	}
+	return append(append(merged, a...), b...)
 }
