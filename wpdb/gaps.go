@@ -31,8 +31,8 @@ type gaps struct {
 	window time.Duration
 	list   []gap // ascending by id
 	open   []int64
-	fresh  bool // open is up to date
-	turn   int  // where the next round of old ones begins
+	fresh  bool  // open is up to date
+	turn   int64 // the id up to which the old ones have had their turn
 	asked  time.Time
 	given  int64 // ids given up, for the metric
 }
@@ -106,11 +106,11 @@ func (g *gaps) dueOld(old []gap, now time.Time) (ids []int64) {
 	from, to := 0, 0
 	if now.Sub(g.asked) >= oldEvery && len(old) > 0 {
 		g.asked = now
-		if g.turn >= len(old) {
-			g.turn = 0
+		if from, _ = g.find(g.turn + 1); from >= len(old) {
+			from = 0
 		}
-		from, to = g.turn, min(len(old), g.turn+askAtOnce)
-		g.turn = to
+		to = min(len(old), from+askAtOnce)
+		g.turn = old[to-1].id
 	}
 	for i := range old {
 		e := &old[i]
