@@ -108,8 +108,10 @@ func TestWires(t *testing.T) {
 			"poll in chunks", newPoll, ok200 + "transfer-encoding: chunked\r\n\r\n" + chunked(second, 7) + "0\r\nA: b\r\n\r\n" + pollAnswer(first),
 			outcome{marks: []uint32{1, 2}, replies: "[b][a]", held: true},
 		},
-		{"poll, chunks twice", newPoll, strings.Repeat(ok200+"transfer-encoding: chunked\r\n\r\n"+chunked(second, 9)+"0\r\n\r\n", 2),
-			outcome{marks: []uint32{1, 2, 1, 2}, replies: "[b][b]", held: true}},
+		{
+			"poll, chunks twice", newPoll, strings.Repeat(ok200+"transfer-encoding: chunked\r\n\r\n"+chunked(second, 9)+"0\r\n\r\n", 2),
+			outcome{marks: []uint32{1, 2, 1, 2}, replies: "[b][b]", held: true},
+		},
 		{"poll without a cursor", newPoll, pollAnswer(`{}`), outcome{held: true, err: errors.New("no cursor")}},
 		{"poll refused", newPoll, "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", outcome{err: errors.New("403")}},
 		{"poll without a length", newPoll, ok200 + "\r\n{}", outcome{err: errors.New("no length")}},
