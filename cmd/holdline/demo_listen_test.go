@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 	"github.com/google/go-cmp/cmp"
@@ -32,7 +33,8 @@ type listener struct {
 
 // listen connects from the beginning of the chat on.
 func (d *runningDemo) listen(transport string, p pane) *listener {
-	ctx, cancel := context.WithCancel(context.Background())
+	// The time is for what never comes: the test then says what did.
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	l := &listener{
 		t: d.t, name: transport + " of the " + p.Who, cancel: cancel,
 		events: make(chan chat.Event, 100), seen: make(map[int64]bool), ended: make(chan error, 1),

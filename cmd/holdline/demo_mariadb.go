@@ -175,13 +175,14 @@ func (m *mariadbDesk) commit(ctx context.Context, s saying, also func(*sql.Tx) e
 // columns are msgfrom, msg and other as the plugin would store them. Its loops
 // take slashes off twice, so a backslash that shall be seen is stored as four.
 func columns(s saying) (from, text, other string) {
-	switch s.who {
-	case chat.KindVisitor:
-		return demoVisitor, strings.ReplaceAll(s.text, `\`, `\\\\`), ""
-	case chat.KindAgent:
-		return demoAgent, strings.ReplaceAll(s.text, `\`, `\\\\`), `a:1:{s:3:"aid";i:1;}`
+	if s.who == chat.KindSystem {
+		return "System notification", s.text, ""
 	}
-	return "System notification", s.text, ""
+	text = strings.ReplaceAll(s.text, `\`, `\\\\`)
+	if s.who == chat.KindAgent {
+		return demoAgent, text, `a:1:{s:3:"aid";i:1;}`
+	}
+	return demoVisitor, text, ""
 }
 
 // queries implements writer. The server counts by user, so what the demo itself
