@@ -140,7 +140,7 @@ func (t *Tail) Rows(ctx context.Context, names []string, after, upTo int64, ids 
 
 // bellGap is the least time between two reads. A crowd of clients who each ring
 // the bell (with cursors of the future, say) must not make a crowd of queries.
-const bellGap = 5 * time.Millisecond
+const bellGap = 2 * time.Millisecond
 
 // Run reads until ctx ends. Trouble with the database never ends it: it backs
 // off, keeps its place and goes on where it stopped.
@@ -188,18 +188,26 @@ func (t *Tail) Run(ctx context.Context) error {
 	}
 }
 
-// rest is how long to sleep: the interval while rows flow and for a minute
-// after, then easing to the idle interval over the next four.
+// How the pause between two reads grows: none while the conversation is lively,
+// then in proportion to the silence, so that a minute of it leads to the idle
+// interval and whoever answers within seconds is read within its hundredth.
+const (
+	lively = 10 * time.Second
+	easing = 50
+)
+
+// rest is how long to sleep until the next read is due. The pace is that of the
+// reads' beginnings: a slow database is not asked less often for it, unless
+// it takes longer than the pause itself.
 func (t *Tail) rest(more bool, now time.Time) time.Duration {
 	if more {
 		return 0
 	}
-	const lively, slope = time.Minute, 300
-	quiet := now.Sub(t.flowed)
-	if quiet < lively {
-		return t.opt.Interval
+	pace := t.opt.Interval
+	if quiet := now.Sub(t.flowed); quiet > lively {
+		pace = min(t.opt.IdleInterval, max(pace, (quiet-lively)/easing))
 	}
-	return min(t.opt.IdleInterval, max(t.opt.Interval, quiet/slope))
+	return max(pace-now.Sub(t.began), pace/10)
 }
 
 // tick is one round. more says that the read was cut and the next is due.

@@ -119,7 +119,7 @@ func TestTailReadsOnWithoutStates(t *testing.T) {
 	inBubble(t, src, wpdb.TailOptions{}, nil, func(t *testing.T, b *bench) {
 		time.Sleep(time.Minute)
 		b.say(1)
-		if diff := cmp.Diff([]int64{1}, ids(b.after(300*time.Millisecond))); diff != "" {
+		if diff := cmp.Diff([]int64{1}, ids(b.after(1100*time.Millisecond))); diff != "" {
 			t.Error(diff)
 		}
 		src.mu.Lock()
