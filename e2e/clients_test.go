@@ -1,0 +1,189 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"embed"
+	"encoding/json"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/r3labs/sse/v2"
+	"gopkg.in/cenkalti/backoff.v1"
+)
+
+// client is one that Node or a page shall open.
+type client struct {
+	Name string `json:"name"` // in the journal
+	Kind string `json:"kind"` // eventsource, polyfill, websocket or poll
+	URL  string `json:"url"`
+}
+
+// runNode opens clients in Node.js.
+func runNode(t *testing.T, j *journal, clients ...client) {
+	t.Helper()
+	plan, err := json.Marshal(clients)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("node", "clients.mjs", string(plan))
+	readLines(t, cmd, func(line []byte) {
+		var r report
+		if err := json.Unmarshal(line, &r); err != nil {
+			r = report{Client: "node", Type: "error", Note: string(line)}
+		}
+		j.add(r)
+	})
+}
+
+// readLines starts cmd and hands on each line that it prints.
+func readLines(t *testing.T, cmd *exec.Cmd, line func([]byte)) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		lines := bufio.NewScanner(r)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			line(lines.Bytes())
+		}
+	}()
+	t.Cleanup(func() {
+		<-done // the process has ended by now
+		r.Close()
+	})
+	cmd.Stdout = w
+	start(t, cmd)
+	w.Close()
+}
+
+// runTail opens "holdline tail", which is r3labs' client in our own loop.
+func runTail(t *testing.T, s *site, j *journal, name, address, channel string) {
+	t.Helper()
+	cmd := s.command("tail", "--url", "http://"+address+"/holdline/v1", channel)
+	readLines(t, cmd, func(line []byte) { j.add(reportOf(name, line)) })
+}
+
+// runR3labs opens r3labs' client with its own loop.
+func runR3labs(t *testing.T, j *journal, name, at string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	c := sse.NewClient(at)
+	c.Connection = &http.Client{Transport: &http.Transport{}}
+	c.ReconnectStrategy = patience{ctx}
+	done := make(chan error, 1)
+	go func() {
+		done <- c.SubscribeRawWithContext(ctx, func(e *sse.Event) {
+			if len(e.Data) > 0 {
+				j.add(reportOf(name, e.Data))
+			}
+		})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+		c.Connection.CloseIdleConnections()
+	})
+}
+
+// patience comes again as long as the test runs; the client's default would
+// wait longer each time.
+type patience struct{ ctx context.Context }
+
+func (patience) Reset() {}
+
+func (p patience) NextBackOff() time.Duration {
+	if p.ctx.Err() != nil {
+		return backoff.Stop
+	}
+	return 200 * time.Millisecond
+}
+
+func reportOf(client string, event []byte) report {
+	var r report
+	if err := json.Unmarshal(event, &r); err != nil {
+		return report{Client: client, Type: "error", Note: string(event)}
+	}
+	r.Client = client
+	return r
+}
+
+//go:embed page
+var page embed.FS
+
+// desk serves the test's page, from two ports and therefore as two origins, and
+// takes its reports.
+type desk struct {
+	allowed, foreign string // origins
+}
+
+func newDesk(t *testing.T, j *journal) *desk {
+	t.Helper()
+	files, err := fs.Sub(page, "page")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /", http.FileServerFS(files))
+	mux.Handle("GET /polyfill/", http.StripPrefix("/polyfill/", http.FileServer(http.Dir(filepath.Join("node_modules", "event-source-polyfill", "src")))))
+	mux.HandleFunc("POST /report", func(w http.ResponseWriter, r *http.Request) {
+		var reports []report
+		if err := json.NewDecoder(io.LimitReader(r.Body, 1<<20)).Decode(&reports); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		for _, r := range reports {
+			j.add(r)
+		}
+	})
+	var origins [2]string
+	for i := range origins {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := &http.Server{Handler: mux}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			server.Serve(l)
+		}()
+		t.Cleanup(func() {
+			server.Close()
+			<-done
+		})
+		origins[i] = "http://" + l.Addr().String()
+	}
+	return &desk{allowed: origins[0], foreign: origins[1]}
+}
+
+// runChromium opens clients in a page of an origin.
+func runChromium(t *testing.T, origin string, clients ...client) {
+	t.Helper()
+	plan, err := json.Marshal(clients)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, exec.Command(
+		"chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+		"--disable-background-networking", "--disable-component-update", "--disable-sync",
+		"--disable-dev-shm-usage", "--enable-logging=stderr", "--user-data-dir="+t.TempDir(),
+		// Chromium only stays for a page when there is a debugger to be waited for.
+		"--remote-debugging-port=0",
+		origin+"/?plan="+url.QueryEscape(string(plan)),
+	))
+}
