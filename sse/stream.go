@@ -58,21 +58,36 @@ func (s *stream) send(b []byte) {
 	s.conn.Send(b)
 }
 
-// comment is the heartbeat of a stream whose cursor has not moved.
-const comment = ":\n\n"
+// comment is the heartbeat of a stream whose cursor has not moved, also as one
+// chunk: it is most of what an idle server says.
+const (
+	comment        = ":\n\n"
+	chunkedComment = "3\r\n" + comment + "\r\n"
+)
 
 // Alarm is the heartbeat. It carries the cursor if that has moved on without a
 // word to this client, so that its next resume starts near.
 func (s *stream) Alarm(c park.Conn) {
-	beat := []byte(comment)
-	if sub := s.sub.Load(); sub != nil {
-		if cursor, ok := sub.Cursor(); ok && cursor != s.said {
-			s.said = cursor
-			beat = idOnly(cursor)
-		}
+	switch cursor, moved := s.moved(); {
+	case moved:
+		s.said = cursor
+		s.send(idOnly(cursor))
+	case s.chunked:
+		c.Send([]byte(chunkedComment))
+	default:
+		c.Send([]byte(comment))
 	}
-	s.send(beat)
 	c.SetAlarm(s.server.beat())
+}
+
+// moved tells where the client stands, if no heartbeat has told it so yet.
+func (s *stream) moved() (cursor string, moved bool) {
+	sub := s.sub.Load()
+	if sub == nil {
+		return "", false
+	}
+	cursor, live := sub.Cursor()
+	return cursor, live && cursor != s.said
 }
 
 // WantsBytes implements park.Reader: an EventSource never speaks.

@@ -75,6 +75,9 @@ type pool struct {
 
 // Open checks opt and returns a DB. It does not connect and starts nothing.
 func Open(opt Options, logger *slog.Logger) (*DB, error) {
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
 	tlsConfig, err := opt.validate()
 	if err != nil {
 		return nil, err
