@@ -122,8 +122,8 @@ func listen(address string) (net.Listener, error) {
 	if !isUnix {
 		return lc.Listen(context.Background(), "tcp", address)
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("remove the socket of an earlier run: %w", err)
+	if err := removeSocket(path); err != nil {
+		return nil, err
 	}
 	l, err := lc.Listen(context.Background(), "unix", path)
 	if err != nil {
@@ -131,6 +131,22 @@ func listen(address string) (net.Listener, error) {
 	}
 	// The web server runs as another user.
 	return l, os.Chmod(path, 0o666)
+}
+
+// removeSocket makes way for a new socket, and takes nothing else for an old one.
+func removeSocket(path string) error {
+	switch info, err := os.Lstat(path); {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("look for the socket of an earlier run: %w", err)
+	case info.Mode()&os.ModeSocket == 0:
+		return fmt.Errorf("%s is there and is no socket: remove it, or listen elsewhere", path)
+	}
+	if err := os.Remove(path); err != nil {
+		return fmt.Errorf("remove the socket of an earlier run: %w", err)
+	}
+	return nil
 }
 
 // Addr is where browsers are listened for, AdminAddr where the operator is.
@@ -145,17 +161,8 @@ func (g *Gateway) Held() int { return g.lot.Held() }
 // Run serves until ctx ends, then lets the clients go and returns when all is
 // stopped. Listen must have been called.
 func (g *Gateway) Run(ctx context.Context) error {
-	public := &http.Server{
-		Handler:           g.routes(),
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       park.DefaultKeepAliveIdle,
-		MaxHeaderBytes:    int(g.cfg.Limits.Header),
-		ErrorLog:          slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
-		Protocols:         new(http.Protocols),
-	}
-	public.Protocols.SetHTTP1(true)
-	public.Protocols.SetUnencryptedHTTP2(true) // proxies that speak h2c
-	operator := &http.Server{Handler: g.adminRoutes(), ReadHeaderTimeout: 10 * time.Second}
+	public := g.server()
+	operator := &http.Server{Handler: g.adminRoutes(), ReadHeaderTimeout: headerTimeout}
 
 	// What is below lives on while the clients are let go.
 	below, stopBelow := context.WithCancel(context.WithoutCancel(ctx))
@@ -175,6 +182,24 @@ func (g *Gateway) Run(ctx context.Context) error {
 	})
 	return grp.Wait()
 }
+
+// server is the one for browsers.
+func (g *Gateway) server() *http.Server {
+	s := &http.Server{
+		Handler:           g.routes(),
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       park.DefaultKeepAliveIdle,
+		MaxHeaderBytes:    int(g.cfg.Limits.Header),
+		ErrorLog:          slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
+		Protocols:         new(http.Protocols),
+	}
+	s.Protocols.SetHTTP1(true)
+	s.Protocols.SetUnencryptedHTTP2(true) // proxies that speak h2c
+	return s
+}
+
+// headerTimeout is how long a client may take over the head of a request.
+const headerTimeout = 10 * time.Second
 
 func serve(s *http.Server, l net.Listener) error {
 	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -62,6 +63,7 @@ func (g *Gateway) identify(ctx context.Context, b *Backend, r *http.Request, fro
 		} else {
 			id.viewer.Granted = append(id.viewer.Granted, binding.Channels...)
 			id.ambient = true
+			id.user = cmp.Or(id.user, "v"+binding.Channels[0])
 			id.until(binding.Expires)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,7 @@ import (
 
 	"holdline/config"
 	"holdline/gateway"
+	"holdline/internal/chat"
 	"holdline/internal/token"
 )
 
@@ -133,21 +135,28 @@ func (s *site) hold(tb testing.TB, transport, channels string, asks ...ask) *hel
 	return h
 }
 
-// present is the cursor of now, with the digest of the states.
+// present is the cursor of now, with the digest of the channels' states: a poll
+// that has it is held.
 func (s *site) present(tb testing.TB, channels string, asks []ask) string {
 	tb.Helper()
-	cursor := ""
-	for range 3 { // the present, then the states
-		a := s.knock(tb, "poll", channels, append(asks, query("cursor", cursor), query("wait", "0"))...)
+	cursor, known := "", make(map[string]bool)
+	for len(known) < strings.Count(channels, ",")+1 {
+		a := s.knock(tb, "poll", channels, append(slices.Clip(asks), query("cursor", cursor))...)
 		if !a.ok() {
 			tb.Fatal(a.Status, a.text)
 		}
-		var told struct{ Cursor string }
+		var told struct {
+			Cursor string
+			Events []chat.Event
+		}
 		if err := json.NewDecoder(a.Body).Decode(&told); err != nil {
 			tb.Fatal(err)
 		}
 		a.close()
 		cursor = told.Cursor
+		for _, e := range told.Events {
+			known[e.Channel] = known[e.Channel] || e.Type == chat.TypeStatus
+		}
 	}
 	return cursor
 }

@@ -48,11 +48,17 @@ func (g *Gateway) admit(c echo.Context, params url.Values, mustSayOrigin bool) (
 	if err != nil {
 		return nil, err
 	}
+	let := false
+	defer func() {
+		if !let { // whatever went wrong, be it a panic
+			id.grant.release()
+		}
+	}()
 	p, err := g.lawful(ctx, at, r, id, channels, from, mustSayOrigin)
 	if err != nil {
-		id.grant.release()
 		return nil, err
 	}
+	let = true
 	header := g.sameSite
 	if r.Header.Get("Origin") != "" {
 		header = make(http.Header, 4)
@@ -152,6 +158,11 @@ func (g *Gateway) serveWS(c echo.Context) error {
 func (g *Gateway) servePoll(c echo.Context) error {
 	r := c.Request()
 	params := r.URL.Query()
+	if r.Method == http.MethodGet && r.ContentLength != 0 {
+		// Nobody would read it, and what is left on a kept connection is taken
+		// for the next request (RFC 9112 section 11.2).
+		return &refusal{http.StatusBadRequest, "body", "a poll by GET has no body: use POST for a form"}
+	}
 	if r.Method == http.MethodPost {
 		form, err := g.form(c)
 		if err != nil {

@@ -68,7 +68,7 @@ func (g *Gateway) survive(next echo.HandlerFunc) echo.HandlerFunc {
 					panic(p)
 				}
 				g.log.Error("panic in a handler", "panic", p, "path", c.Request().URL.Path)
-				err = errors.New("panic in a handler")
+				err = errInternal
 			}
 		}()
 		return next(c)
@@ -84,7 +84,9 @@ const retryAfter = 5
 // fail ends an error's journey: the client gets a sentence, the log the rest.
 func (g *Gateway) fail(err error, c echo.Context) {
 	r, w := c.Request(), c.Response()
-	if w.Committed || r.Context().Err() != nil {
+	// The context alone does not tell that the client has left: it also ends
+	// when a body comes too slowly.
+	if w.Committed || errors.Is(err, context.Canceled) && r.Context().Err() != nil {
 		return
 	}
 	answer := g.judge(err)
@@ -131,8 +133,11 @@ func (g *Gateway) judge(err error) *refusal {
 	case errors.Is(err, context.DeadlineExceeded), wpdb.Classify(err) != wpdb.Classify(nil):
 		return &refusal{http.StatusServiceUnavailable, reasonDatabase, "the site's database does not answer; try again in a moment"}
 	}
-	return &refusal{http.StatusInternalServerError, "internal", "something went wrong here; the log knows more"}
+	return errInternal
 }
+
+// errInternal is told when the fault is ours.
+var errInternal = &refusal{http.StatusInternalServerError, "internal", "something went wrong here; the log knows more"}
 
 // info is what a client may know before it connects.
 type info struct {

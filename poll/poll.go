@@ -5,6 +5,7 @@ package poll
 
 import (
 	"cmp"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -88,7 +89,9 @@ func entityTag(field string) (string, bool) {
 }
 
 // Serve holds the request. It returns when the connection is parked, or with
-// HTTP/2 when it has been answered. An error means that nothing was written.
+// HTTP/2 when it has been answered. The pass has been given back, or will be, also
+// after an error, which can be told to the client only if its connection is
+// still the server's.
 func (s *Server) Serve(w http.ResponseWriter, r *http.Request, req Request) error {
 	p := &waiter{pass: req.Pass, header: req.Header, conditional: req.Conditional}
 	if req.From != nil {
@@ -115,9 +118,7 @@ func (s *Server) stay(w http.ResponseWriter, r *http.Request, req Request, p *wa
 	w.WriteHeader(http.StatusOK)
 	s.Lot.Stay(w, r, p, func(c park.Conn) {
 		p.conn = c
-		if err := s.begin(p, req); err != nil {
-			c.Finish(nil, false)
-		}
+		_ = s.begin(p, req) // the head is out: the end of the stream says it all
 	})
 	return nil
 }
@@ -126,7 +127,11 @@ func (s *Server) begin(p *waiter, req Request) error {
 	p.impatient = req.Wait == 0
 	p.conn.SetAlarm(s.hold(req))
 	want := hub.Subscription{Channels: req.Channels, From: req.From, OneOff: true}
-	return s.Hub.Subscribe(p, want, p.subscribed)
+	if err := s.Hub.Subscribe(p, want, p.subscribed); err != nil {
+		p.conn.Close(park.ReasonProtocol)
+		return fmt.Errorf("subscribe: %w", err)
+	}
+	return nil
 }
 
 // patience is how long even a poll that does not want to wait is held while the

@@ -89,8 +89,9 @@ func (k Keys) Mint(c Claims) (string, error) {
 	return text, nil
 }
 
-// Verify reads a token that was signed with one of the keys. The algorithm is
-// the key's, never the token's choice, so "none" and a public key used as an
+// Verify reads a token that was signed with one of the keys. Its Expires is when
+// it ceases to be accepted: the leeway is in it, so that who was let in is not
+// thrown out a moment later, to be let in again. The algorithm is the key's, never the token's choice, so "none" and a public key used as an
 // HMAC secret get nowhere. Errors are ErrExpired, ErrInvalid or ErrNoSecret.
 func (k Keys) Verify(text string, now time.Time) (Claims, error) {
 	var methods []string
@@ -121,5 +122,5 @@ func (k Keys) Verify(text string, now time.Time) (Claims, error) {
 	case err != nil:
 		return Claims{}, ErrInvalid
 	}
-	return Claims{Subject: body.Subject, Channels: body.Channels, Expires: body.ExpiresAt.Time}, nil
+	return Claims{Subject: body.Subject, Channels: body.Channels, Expires: body.ExpiresAt.Add(leeway)}, nil
 }
