@@ -178,12 +178,15 @@ func runChromium(t *testing.T, origin string, clients ...client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	start(t, exec.Command(
+	dir := t.TempDir()
+	cmd := exec.Command(
 		"chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync",
-		"--disable-dev-shm-usage", "--enable-logging=stderr", "--user-data-dir="+t.TempDir(),
+		"--disable-dev-shm-usage", "--enable-logging=stderr", "--user-data-dir="+dir,
 		// Chromium only stays for a page when there is a debugger to be waited for.
 		"--remote-debugging-port=0",
 		origin+"/?plan="+url.QueryEscape(string(plan)),
-	))
+	)
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir) // or its lock stays behind when it is killed
+	start(t, cmd)
 }
