@@ -41,8 +41,9 @@ type fakeSource struct {
 	last    int64
 	rows    []chat.Event
 	tickets uint64
-	asked   int   // calls of Rows
-	fail    error // of Rows
+	asked   int    // calls of Rows
+	fail    error  // of Rows
+	during  func() // called once, in the midst of Rows
 }
 
 func (s *fakeSource) Name() string { return s.name }
@@ -58,6 +59,12 @@ func (s *fakeSource) Rows(_ context.Context, names []string, after, upTo int64, 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asked++
+	if f := s.during; f != nil {
+		s.during = nil
+		s.mu.Unlock()
+		f()
+		s.mu.Lock()
+	}
 	if s.fail != nil {
 		return nil, 0, s.fail
 	}
