@@ -64,19 +64,37 @@ func (g *Gateway) drain(public *http.Server) {
 		return
 	}
 	spread := 500*time.Millisecond + time.Duration(g.lot.Held())*time.Millisecond
-	at.hub.Each(func(s hub.Subscriber) {
+	farewell := func(s hub.Subscriber) {
 		if l, ok := s.(line); ok {
 			l.End(park.ReasonDrain, 250*time.Millisecond+rand.N(spread))
 		}
-	})
+	}
+	at.hub.Each(farewell)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for g.lot.Held() > 0 {
+	for held := g.lot.Held(); ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
+		before := held
+		held = g.lot.Held()
+		switch {
+		case held > 0 && held >= before:
+			at.hub.Each(farewell) // to who was just coming in
+		case held == 0 && isClosed(stopped):
+			return
+		}
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
 

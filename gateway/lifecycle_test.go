@@ -149,6 +149,48 @@ func TestDrainLetsEveryoneGoInOrder(t *testing.T) {
 	t.Logf("the stream's last words: %q", text[max(0, len(text)-90):])
 }
 
+// TestDrainFindsWhoIsJustComingIn holds requests up in the question whether they
+// may read until the farewell has been said to everybody else.
+func TestDrainFindsWhoIsJustComingIn(t *testing.T) {
+	asking, answer := make(chan struct{}), make(chan struct{})
+	f := &stub{mayRead: func() (bool, error) {
+		asking <- struct{}{}
+		<-answer
+		return true, nil
+	}}
+	s := newSite(t, f.connect, with(func(c *config.Config) { c.Drain = 5 * time.Minute }))
+	got := make(chan string)
+	for _, transport := range transportNames {
+		go func() {
+			a := s.knock(t, transport, "stub/1")
+			b, _ := io.ReadAll(a.Body)
+			got <- transport + ": " + string(b)
+		}()
+		<-asking
+	}
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		s.stop()
+	}()
+	s.await(t, "it drains", func() bool {
+		_, text := s.admin(t, "/readyz")
+		return strings.Contains(text, "draining")
+	})
+	close(answer)
+	for range transportNames {
+		select {
+		case text := <-got:
+			if !strings.Contains(text, "reconnect") && !strings.HasPrefix(text, "poll: {") {
+				t.Error(text)
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatal("a client was forgotten")
+		}
+	}
+	<-stopped
+}
+
 func TestClientsOverHTTP2(t *testing.T) {
 	s := newSite(t)
 	id := s.chat(3)
