@@ -47,6 +47,7 @@ func (s *Source) detectTables(ctx context.Context) error {
 	s.text.strips = stripsOf(s.facts.Version)
 	s.columns = messageColumns(s.facts.Version)
 	s.sessionColumns = sessionColumns(sessions)
+	s.missing = s.require(s.sessionTable(), sessions, []string{"id", "timestamp", "name", "email", "ip", "status", "session", "url", "other"})
 	for _, optional := range []string{"email", "url"} {
 		if !slices.Contains(sessions, optional) {
 			s.note(fmt.Sprintf("the database user may not read %s.%s: the agents' list goes without it",

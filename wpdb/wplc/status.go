@@ -13,7 +13,7 @@ import (
 )
 
 // Values of wplc_chat_sessions.status (functions.php:1377-1403). 11 is an answer
-// of the plugin's loops and never stored.
+// of the plugin's loops, to a page whose chat another page has, and never stored.
 const (
 	statusMissed     = 0
 	statusEnded      = 1
@@ -26,6 +26,7 @@ const (
 	statusEndedHere  = 8
 	statusDismissed  = 9
 	statusMinimised  = 10
+	statusElsewhere  = 11
 	statusUnanswered = 12
 )
 

@@ -94,24 +94,37 @@ func clip(s string, n int) string {
 // which makes PHP lose messages or fail, and "O:8:…", which makes it build an
 // object. What was unwrapped is not unwrapped again.
 func (t text) unwrap(stored string) (plain string, pro bool, err error) {
-	if !strings.HasPrefix(stored, "a:") {
+	m, ok := proForm(stored)
+	if !ok {
 		return stored, false, nil
+	}
+	if !m.encrypted {
+		return m.text, true, nil
+	}
+	plain, err = t.decrypt(m.text)
+	return plain, true, err
+}
+
+// proText is the content of Pro's form.
+type proText struct {
+	text      string
+	encrypted bool
+}
+
+func proForm(stored string) (m proText, ok bool) {
+	if !strings.HasPrefix(stored, "a:") {
+		return m, false
 	}
 	v, err := phpser.Parse([]byte(stored))
 	if err != nil {
-		return stored, false, nil
+		return m, false
 	}
-	e, ok := v.Get("e")
-	m, isArray := v.Get("m")
-	body, isText := m.Text()
-	if !ok || !isArray || !isText {
-		return stored, false, nil
-	}
-	if n, _ := e.Number(); n != 1 && !isTrue(e) {
-		return body, true, nil
-	}
-	plain, err = t.decrypt(body)
-	return plain, true, err
+	e, hasE := v.Get("e")
+	body, _ := v.Get("m")
+	m.text, ok = body.Text()
+	n, _ := e.Number()
+	m.encrypted = n == 1 || isTrue(e)
+	return m, ok && hasE
 }
 
 func isTrue(v phpser.Value) bool {

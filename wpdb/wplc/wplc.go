@@ -68,6 +68,11 @@ type Source struct {
 	sessionColumns string
 	text           text
 	watch          watch
+
+	// The rest is for the plugin's own loops, see Answer.
+	missing error // columns that they need
+	tabs    tabs
+	boards  boards
 }
 
 // Source is what the tail and the hub want of a plugin folder.
@@ -78,8 +83,9 @@ var (
 
 // Facts are what Detect found out about the site.
 type Facts struct {
-	Version int  // of the tables: 8 or 5
-	Pro     bool // the Pro add-on is or was installed
+	Version int    // of the tables: 8 or 5
+	Plugin  string // the plugin's own version, "8.0.25"; empty if not known
+	Pro     bool   // the Pro add-on is or was installed
 	// Encrypted says that Pro is set to encrypt what it stores.
 	Encrypted bool
 	// NodeMode says that the plugin's own Node server carries the chats.
@@ -115,6 +121,12 @@ const prefixBytes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456
 // Facts returns what Detect found out.
 func (s *Source) Facts() Facts { return s.facts }
 
+// knownPlugin tells whether the loops' answers are those of a version that was
+// looked at. Where the version is not known, it is guessed by the tables.
+func (f Facts) knownPlugin() bool {
+	return f.Plugin == "" || strings.HasPrefix(f.Plugin, fmt.Sprintf("%d.0.", f.Version))
+}
+
 // Name is "wplc".
 func (s *Source) Name() string { return "wplc" }
 
@@ -133,6 +145,9 @@ func (s *Source) detectOptions(ctx context.Context) error {
 		s.note("WP Live Chat Support is set to use its own Node server (WPLC_SETTINGS.wplc_use_node_server): " +
 			"the plugin's browser loops are off, and only what it still writes to the database is seen here; " +
 			"switch that setting off to have every message served from here")
+	}
+	if s.facts.Plugin, _, err = s.site.Option(ctx, "wplc_db_version"); err != nil {
+		return fmt.Errorf("read option wplc_db_version: %w", err)
 	}
 	_, pro, err := s.setting(ctx, "WPLC_PRO_SETTINGS")
 	if err != nil {
