@@ -53,8 +53,8 @@ func TestEveryClientSurvivesKilledServer(t *testing.T) {
 }
 
 // The same with connections that are cut at any byte, in the middle of events,
-// chunks and frames. r3labs' client is not among these: it takes the first half
-// of a cut event for a whole one.
+// chunks and frames. r3labs' client takes the first half of a cut event for a
+// whole one, which tail keeps from it.
 func TestEveryClientSurvivesCutConnections(t *testing.T) {
 	j := newJournal(t)
 	d := newDesk(t, j)
@@ -73,6 +73,8 @@ func TestEveryClientSurvivesCutConnections(t *testing.T) {
 		client{"event-source-polyfill", "polyfill", at("event-source-polyfill", "http", "sse")},
 		client{"Chromium WebSocket", "websocket", at("Chromium WebSocket", "ws", "ws")},
 		client{"Chromium fetch", "poll", at("Chromium fetch", "http", "poll")})
+	relays["holdline tail"] = newRelay(t, s.listen, rounds)
+	runTail(t, s, j, "holdline tail", relays["holdline tail"].address(), channel)
 	var everybody []string
 	for name := range relays {
 		everybody = append(everybody, name)

@@ -68,6 +68,7 @@ type tailer struct {
 
 func newTailer(at, channels, bearer, cursor string) *tailer {
 	t := &tailer{client: sse.NewClient(at+"/sse?channels="+url.QueryEscape(channels), sse.ClientMaxBufferSize(4<<20))}
+	t.client.Connection.Transport = wholeBlocks{http.DefaultTransport}
 	t.client.ReconnectStrategy = &backoff.StopBackOff{}
 	t.client.ResponseValidator = t.validate
 	if bearer != "" {
