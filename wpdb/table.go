@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -215,23 +214,16 @@ func orIDs(ids []int64) string {
 	return " OR " + inIDs(ids)
 }
 
-// inIDs is the condition that the id is one of ids, which are not none. From 1000
-// on MariaDB makes a join of an IN list (in_predicate_conversion_threshold), which
-// inside an OR reads the whole table: hence several lists.
+// inIDs is the condition that the id is one of ids, which are not none. MariaDB
+// makes a join of a list of 1000 and more (in_predicate_conversion_threshold), but
+// not inside an OR; alone, it is given no more than askAtOnce.
 func inIDs(ids []int64) string {
-	var b []byte
-	for list := range slices.Chunk(ids, askAtOnce) {
-		if b != nil {
-			b = append(b, " OR "...)
+	b := []byte("id IN (")
+	for i, id := range ids {
+		if i > 0 {
+			b = append(b, ',')
 		}
-		b = append(b, "id IN ("...)
-		for i, id := range list {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = strconv.AppendInt(b, id, 10)
-		}
-		b = append(b, ')')
+		b = strconv.AppendInt(b, id, 10)
 	}
-	return string(b)
+	return string(append(b, ')'))
 }
