@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httputil"
 	"net/netip"
 	"os"
 	"slices"
@@ -55,6 +56,7 @@ type Gateway struct {
 	admission *admission
 	metrics   *metrics
 	lot       *park.Lot
+	proxy     *httputil.ReverseProxy // nil without wordpress.upstream
 	listener  net.Listener
 	admin     net.Listener
 	// sameSite heads all answers to requests without an Origin: one map, never
@@ -96,6 +98,9 @@ func New(opt Options) (*Gateway, error) {
 		Logger: g.log, QueueFrames: g.cfg.Limits.QueueEvents, QueueBytes: int(g.cfg.Limits.QueueBytes),
 		Portable: opt.Portable, OnClose: g.metrics.closed,
 	})
+	if upstream := g.cfg.WordPress.Upstream; upstream != "" {
+		g.proxy = g.newProxy(upstream)
+	}
 	return g, nil
 }
 

@@ -35,8 +35,11 @@ func (g *Gateway) routes() http.Handler {
 	base.GET("/info", g.serveInfo)
 	base.POST("/wake", g.serveWake)
 	base.OPTIONS("/*", g.servePreflight)
-	if g.opt.Routes != nil {
+	switch {
+	case g.opt.Routes != nil:
 		e.Any("/*", echo.WrapHandler(g.opt.Routes))
+	case g.proxy != nil:
+		e.Any("/*", g.serveSite)
 	}
 	return e
 }
