@@ -13,8 +13,6 @@ import (
 	"syscall"
 	"testing"
 
-	"golang.org/x/sync/errgroup"
-
 	"holdline/config"
 )
 
@@ -67,33 +65,28 @@ func TestWhoDoesNotReadIsCut(t *testing.T) {
 			id := s.chat(3)
 			channel := fmt.Sprintf("wplc/%d", id)
 			const stalledClients, rows = 5, 60
-			text := strings.Repeat("x", 16<<10)
-			var readers errgroup.Group
+			readers := make(map[string]client)
 			for name, open := range transports() {
-				c := open(t, s, channel, "")
-				readers.Go(func() error {
-					defer c.close()
-					for i := range rows {
-						if e := message(c); len(e.Body) != 3+len(text) || e.Body[:3] != fmt.Sprintf("%03d", i) {
-							return fmt.Errorf("%s: row %d is %.10q", name, i, e.Body)
-						}
-					}
-					return nil
-				})
+				readers[name] = open(t, s, channel, "")
+				defer readers[name].close()
 			}
 			var left []*rawClient
 			for range stalledClients {
 				left = append(left, s.dial(t, stalled, channel))
 			}
+			text := strings.Repeat("x", 16<<10)
 			for i := range rows {
-				s.say(id, fmt.Sprintf("%03d%s", i, text))
-			}
-			if err := readers.Wait(); err != nil {
-				t.Fatal(err)
+				want := fmt.Sprintf("%03d%s", i, text)
+				s.say(id, want)
+				for name, c := range readers {
+					if e := message(c); e.Body != want {
+						t.Fatalf("%s: row %d is %.10q", name, i, e.Body)
+					}
+				}
 			}
 			slow := `holdline_connections_closed_total{kind="epoll",reason="slow"}`
 			s.await(t, "all who do not read are cut", func() bool { return s.metric(t, slow) == stalledClients })
-			s.await(t, "nobody is held", func() bool { return s.gw.Held() == 0 })
+			s.await(t, "the others are held", func() bool { return s.gw.Held() <= len(readers) })
 			for _, c := range left {
 				if _, err := io.Copy(io.Discard, c.r); err == nil {
 					t.Error("a stalled client's connection was ended in order, not reset")

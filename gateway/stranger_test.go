@@ -60,6 +60,12 @@ func TestStrangerGetsNothing(t *testing.T) {
 			})
 		}
 	}
+	// Browsers always say an Origin here, so who has cookies and none is no browser.
+	for name, c := range map[string]*http.Cookie{"login": agent, "binding": binding(t, secret, time.Now().Add(time.Hour), channel)} {
+		if a := s.knock(t, "ws", channel, cookie(c)); a.StatusCode != 403 || a.reason != "origin" {
+			t.Errorf("a WebSocket with a %s and without an Origin: %s %s", name, a.Status, a.text)
+		}
+	}
 	if n := s.gw.Held(); n != 0 {
 		t.Errorf("%d connections are held", n)
 	}
