@@ -310,7 +310,8 @@ func TestNewChatIsBoundToItsBrowser(t *testing.T) {
 	}
 	for name, answer := range map[string]func() (*http.Response, string){
 		"no new row":       func() (*http.Response, string) { return s.act("say") },
-		"refused row":      func() (*http.Response, string) { return s.act("begin&id=0") },
+		"refused row":      func() (*http.Response, string) { return s.act("begin&id=0&earlier=42") },
+		"refused, old one": func() (*http.Response, string) { return s.act("begin&id=42&earlier=42") },
 		"through Holdline": func() (*http.Response, string) { return s.act("begin&id=44", "X-Holdline-Forwarded", "1") },
 	} {
 		if a, _ := answer(); len(a.Header["Set-Cookie"]) != 0 {
@@ -354,7 +355,11 @@ func TestPagesCarryTokensForAgentsOnly(t *testing.T) {
 		}
 		return text, h
 	}
-	text, h := page("x=y")
+	bound, err := keys.Sign(token.Binding{Channels: []string{"wplc/42"}, Expires: time.Now().Add(time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, h := page(token.BindingCookie + "=" + bound) // a cache may keep this page
 	if h["token"] != nil || h["url"] != "/holdline/v1" || h["refresh"] != "/wp-admin/admin-ajax.php?action=holdline_token" {
 		t.Errorf("visitor's page: %v", h)
 	}

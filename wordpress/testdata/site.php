@@ -139,6 +139,7 @@ switch ($_REQUEST['action']) {
         $wpdb->query("SELECT * FROM wp_wplc_chat_msgs");
         break;
     case 'begin':
+        $wpdb->insert_id = isset($_REQUEST['earlier']) ? (int) $_REQUEST['earlier'] : 0;
         $wpdb->insert('wp_wplc_chat_sessions', (int) $_REQUEST['id']);
         echo 'begun';
         break;
