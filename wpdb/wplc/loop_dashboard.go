@@ -170,17 +170,20 @@ func (b *board) chatButton(v *visitor, label string) string {
 		`" class="wplc_open_chat button button-primary" window-title="WP_Live_Chat_` + id + `">` + label + "</a>"
 }
 
-// niceURL is the path, cut to twenty bytes. PHP cuts within a character, which
+// maxNiceURL is how much of a path is shown, in bytes.
+const maxNiceURL = 20
+
+// niceURL is the path, cut. PHP cuts within a character, which
 // leaves the dashboard blank; here the character goes as a whole.
 func niceURL(url string) []byte {
-	path, ok, malformed := phpPath(url)
+	path, kind := phpPath(url)
 	switch {
-	case malformed:
+	case kind == noURL:
 		return []byte("false")
-	case !ok:
+	case kind == noPath:
 		return jsonNull
-	case len(path) > 20:
-		return jsonText(clip(path, 20) + "...")
+	case len(path) > maxNiceURL:
+		return jsonText(clip(path, maxNiceURL) + "...")
 	}
 	return jsonText(path)
 }

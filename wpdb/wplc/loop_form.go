@@ -52,7 +52,7 @@ const unknownChat = -1
 // decides about these as well before they are passed on.
 func (s *Source) Recognise(form url.Values) (l Loop, ok bool) {
 	action := form.Get(fieldAction)
-	if !isLoop(action) || s.facts.NodeMode {
+	if !isLoop(action) {
 		return Loop{}, false
 	}
 	l = Loop{Action: action, Agent: action != ActionVisitor, Nonce: form.Get(fieldNonce)}
@@ -62,7 +62,7 @@ func (s *Source) Recognise(form url.Values) (l Loop, ok bool) {
 	}
 	if action == ActionDashboard {
 		l.form.table = form.Get(fieldTable)
-		return l, true
+		return l, !s.facts.NodeMode
 	}
 	l.form = loopForm{
 		cid:     form.Get(fieldCID),
@@ -80,7 +80,8 @@ func (s *Source) Recognise(form url.Values) (l Loop, ok bool) {
 		l.Short = s.facts.Version == 8 && (strings.TrimSpace(form.Get(fieldShort)) == "true" || strings.TrimSpace(form.Get(fieldFirst)) == "1")
 	}
 	l.CID = castID(l.form.cid)
-	return l, l.CID > 0 && isDigits(l.form.cid) && isStatus(l.form.status) && len(l.form.session) <= maxSession
+	ok = !s.facts.NodeMode && l.CID > 0 && isDigits(l.form.cid) && isStatus(l.form.status) && len(l.form.session) <= maxSession
+	return l, ok
 }
 
 func isLoop(action string) bool {

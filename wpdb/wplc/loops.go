@@ -111,8 +111,8 @@ const (
 	EffectBeat EffectKind = iota
 	// EffectMove changes the status From → To, if it still is From.
 	EffectMove
-	// EffectMissed is a beat of an unanswered chat and the action
-	// wplc_hook_missed_chat with Name and Email.
+	// EffectMissed is a beat of a chat that still is unanswered (12), and the action
+	// wplc_hook_missed_chat with CID, Name and Email.
 	EffectMissed
 )
 
@@ -126,6 +126,16 @@ type Effect struct {
 	// now. It is urgent: other held loops of this chat are told to stop once asked.
 	Switch      bool
 	Name, Email string // of EffectMissed, as the form has them, without slashes
+}
+
+// Hold is how long PHP holds a loop by the site's settings, from its beginning.
+// Answers have it too; this is for who does not ask for any.
+func (s *Source) Hold(ctx context.Context) (time.Duration, error) {
+	timing, err := s.loopTiming(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("wplc: %w", err)
+	}
+	return timing.hold(), nil
 }
 
 // Native tells why this site's loops cannot be answered from its rows; nil is

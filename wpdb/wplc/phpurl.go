@@ -1,126 +1,143 @@
 package wplc
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
-// phpPath is parse_url($url, PHP_URL_PATH) as JSON would show it: ok is false
-// where PHP gives null (no path) or false (no URL at all), which malformed tells
-// apart. It follows php_url_parse_ex2 (ext/standard/url.c) of PHP 8.
-func phpPath(url string) (path string, ok, malformed bool) {
-	rest, isPath, malformed := phpAuthority(url)
-	if malformed {
-		return "", false, true
+// pathKind says what PHP gives for the path of a URL.
+type pathKind int
+
+const (
+	hasPath pathKind = iota
+	noPath           // null
+	noURL            // false
+)
+
+// phpPath is parse_url($url, PHP_URL_PATH), after php_url_parse_ex2 of PHP 8
+// (ext/standard/url.c), which takes more for a URL than others do.
+func phpPath(url string) (path string, kind pathKind) {
+	rest, next := phpScheme(url)
+	if next == readHost {
+		rest, next = phpHost(rest)
 	}
-	if !isPath {
-		if rest, ok = phpHost(rest); !ok {
-			return "", false, true
-		}
-		if rest == "" {
-			return "", false, false
-		}
+	switch next {
+	case refuse:
+		return "", noURL
+	case stop:
+		return "", noPath
 	}
-	if rest == "" {
-		return "", url == "" || isPath && !strings.HasSuffix(url, ":"), false
-	}
-	end := len(rest)
-	if at := strings.IndexByte(rest, '#'); at >= 0 {
-		end = at
-	}
-	if at := strings.IndexByte(rest[:end], '?'); at >= 0 {
-		end = at
-	}
-	if end == 0 {
-		return "", false, false
+	path, _, _ = strings.Cut(rest, "#")
+	path, _, _ = strings.Cut(path, "?")
+	if path == "" && rest != "" {
+		return "", noPath
 	}
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
 			return '_'
 		}
 		return r
-	}, rest[:end]), true, false
+	}, path), hasPath
 }
 
-// phpAuthority cuts off the scheme. What is left begins with a host, or is
-// nothing but a path, a query and a fragment.
-func phpAuthority(url string) (rest string, isPath, malformed bool) {
-	relative, isRelative := strings.CutPrefix(url, "//")
+// urlStep is what comes next in a URL.
+type urlStep int
+
+const (
+	readPath urlStep = iota
+	readHost
+	stop   // there is nothing more
+	refuse // this is no URL
+)
+
+// phpScheme cuts off the scheme, or finds that what looks like one is a host with
+// a port.
+func phpScheme(url string) (rest string, next urlStep) {
 	colon := strings.IndexByte(url, ':')
-	switch {
-	case colon > 0 && isScheme(url[:colon]):
-		after := url[colon+1:]
-		switch {
-		case after == "":
-			return "", true, false
-		case strings.HasPrefix(after, "//"):
-			if strings.EqualFold(url[:colon], "file") && strings.HasPrefix(after, "///") {
-				return after[2:], true, false
-			}
-			return after[2:], false, false
-		case after[0] != '/' && isPort(after):
-			return phpPort(url, after)
+	if colon < 0 || colon > 0 && !isScheme(url[:colon]) && strings.ContainsAny(url[:colon], "?#") {
+		return phpRelative(url)
+	}
+	if colon == 0 || !isScheme(url[:colon]) {
+		if colon > 0 && colon == len(url)-1 {
+			return phpRelative(url)
 		}
-		return after, true, false
-	case colon > 0 && colon+1 < len(url) && colon < strings.IndexAny(url+"?", "?#"), colon == 0:
 		return phpPort(url, url[colon+1:])
-	case isRelative:
-		return relative, false, false
 	}
-	return url, true, false
-}
-
-// phpPort goes on where something with a colon may be a host with a port.
-func phpPort(url, after string) (rest string, isPath, malformed bool) {
-	relative, isRelative := strings.CutPrefix(url, "//")
+	scheme, after := url[:colon], url[colon+1:]
 	switch {
-	case isPort(after):
-		digits, _, _ := strings.Cut(after, "/")
-		if !portInRange(digits) {
-			return "", false, true
-		}
-		return relative, false, false // CutPrefix returned url where it is not relative
 	case after == "":
-		return "", false, true
-	case isRelative:
-		return relative, false, false
+		return "", stop
+	case strings.HasPrefix(after, "///") && strings.EqualFold(scheme, "file"):
+		return after[2:], readPath
+	case strings.HasPrefix(after, "//"):
+		return after[2:], readHost
+	case isPort(after):
+		return phpPort(url, after)
 	}
-	return url, true, false
+	return after, readPath
 }
 
-// phpHost cuts off user, host and port; ok is false where there is no host.
-func phpHost(s string) (rest string, ok bool) {
-	end := strings.IndexAny(s+"/", "/?#")
-	host, rest := s[:end], s[end:]
-	if at := strings.LastIndexByte(host, '@'); at >= 0 {
-		host = host[at+1:]
+func phpRelative(url string) (rest string, next urlStep) {
+	if rest, ok := strings.CutPrefix(url, "//"); ok {
+		return rest, readHost
 	}
-	if !(strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]")) {
+	return url, readPath
+}
+
+// phpPort goes on where what comes after a colon may be a port.
+func phpPort(url, after string) (rest string, next urlStep) {
+	switch {
+	case after == "":
+		return "", refuse
+	case !isPort(after):
+		return phpRelative(url)
+	case !inPortRange(after):
+		return "", refuse
+	}
+	return strings.TrimPrefix(url, "//"), readHost
+}
+
+// phpHost cuts off user, host and port.
+func phpHost(s string) (rest string, next urlStep) {
+	host := s
+	if end := strings.IndexAny(s, "/?#"); end >= 0 {
+		host, rest = s[:end], s[end:]
+	}
+	host = host[strings.LastIndexByte(host, '@')+1:]
+	if !strings.HasPrefix(host, "[") || !strings.HasSuffix(host, "]") {
 		if colon := strings.LastIndexByte(host, ':'); colon >= 0 {
-			port := host[colon+1:]
-			if len(port) > 5 || port != "" && !portInRange(port) {
-				return "", false
+			if port := host[colon+1:]; len(port) > 5 || port != "" && !inPortRange(port) {
+				return "", refuse
 			}
 			host = host[:colon]
 		}
 	}
-	return rest, host != ""
+	switch {
+	case host == "":
+		return "", refuse
+	case rest == "":
+		return "", stop
+	}
+	return rest, readPath
 }
 
 func isScheme(s string) bool {
 	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-") == ""
 }
 
-// isPort tells whether a text is one to five digits, up to its end or a slash.
+// isPort tells whether a text begins with one to five digits and then ends or has
+// a slash.
 func isPort(s string) bool {
 	digits, _, _ := strings.Cut(s, "/")
-	return digits != "" && len(digits) <= 5 && strings.Trim(digits, "0123456789") == ""
+	return len(digits) <= 5 && isDigits(digits)
 }
 
-func portInRange(digits string) bool {
-	n := 0
-	for _, c := range []byte(digits) {
-		if c < '0' || c > '9' {
-			break // strtol
-		}
-		n = 10*n + int(c-'0')
+// inPortRange looks at the digits at the beginning, as strtol.
+func inPortRange(s string) bool {
+	end := strings.IndexFunc(s, func(r rune) bool { return r < '0' || r > '9' })
+	if end < 0 {
+		end = len(s)
 	}
-	return n <= 65535
+	_, err := strconv.ParseUint(s[:end], 10, 16)
+	return err == nil
 }
