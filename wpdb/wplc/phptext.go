@@ -154,35 +154,53 @@ func asciiLower(s string) string {
 	return string(b)
 }
 
-// stripTags is PHP's strip_tags for HTML (php_strip_tags_ex in
-// ext/standard/string.c): a "<" before white space is text, a ">" in quotes does
-// not end a tag, and a tag that nothing ends takes the rest of the text with it.
+// stripTags is PHP's strip_tags (php_strip_tags_ex in ext/standard/string.c): a
+// "<" before white space is text, a ">" in quotes does not end a tag, and a tag
+// that nothing ends takes the rest of the text with it. "<?" ends with "?>" and
+// "<!--" with "-->"; quotes in "<!" do not count, as all of them are slashed here.
 func stripTags(s string) string {
 	out := make([]byte, 0, len(s))
-	inTag, depth, quote := false, 0, byte(0)
-	for i := 0; i < len(s); i++ {
+	for i := 0; i < len(s); {
+		spaceNext := i+1 < len(s) && strings.IndexByte(" \t\n\v\f\r", s[i+1]) >= 0
+		switch {
+		case s[i] == '<' && !spaceNext:
+			i += tagLength(s[i:])
+			continue
+		case s[i] != 0:
+			out = append(out, s[i])
+		}
+		i++
+	}
+	return string(out)
+}
+
+// tagLength is how much of a text, which begins with "<", is one tag.
+func tagLength(s string) int {
+	for _, special := range []struct{ begin, end string }{{"<!--", "-->"}, {"<!", ">"}, {"<?", "?>"}} {
+		if !strings.HasPrefix(s, special.begin) {
+			continue
+		}
+		if at := strings.Index(s[1:], special.end); at >= 0 {
+			return 1 + at + len(special.end)
+		}
+		return len(s)
+	}
+	depth, quote := 0, byte(0)
+	for i := 1; i < len(s); i++ {
 		c := s[i]
 		spaceNext := i+1 < len(s) && strings.IndexByte(" \t\n\v\f\r", s[i+1]) >= 0
 		switch {
-		case c == 0:
-		case !inTag && c == '<' && !spaceNext:
-			inTag = true
-		case !inTag:
-			out = append(out, c)
 		case c == '<' && quote == 0 && !spaceNext:
 			depth++
 		case c == '>' && depth > 0:
 			depth--
 		case c == '>' && quote == 0:
-			inTag = false
-		case c == '"' || c == '\'':
-			switch quote {
-			case 0:
-				quote = c
-			case c:
-				quote = 0
-			}
+			return i + 1
+		case (c == '"' || c == '\'') && quote == 0:
+			quote = c
+		case c == quote:
+			quote = 0
 		}
 	}
-	return string(out)
+	return len(s)
 }

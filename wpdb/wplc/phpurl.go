@@ -68,6 +68,9 @@ func phpScheme(url string) (rest string, next urlStep) {
 	case after == "":
 		return "", stop
 	case strings.HasPrefix(after, "///") && strings.EqualFold(scheme, "file"):
+		if len(after) > 4 && after[4] == ':' { // a drive's letter
+			return after[3:], readPath
+		}
 		return after[2:], readPath
 	case strings.HasPrefix(after, "//"):
 		return after[2:], readHost

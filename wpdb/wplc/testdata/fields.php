@@ -26,7 +26,7 @@ function field($s) {
 }
 $fields = ['', 'Ann', "Ann O'Neil", 'Ann "A" \\ B', "  Ann \t\r\n B  ", 'Grüße 漢', 'a%20b', '%%4141', 'a %41 b', '100%', '50%zz', '%4', '%%%414141 x',
     '<b>Ann</b>', '<3 Ann', 'a < b', 'a <b', 'a > b', '<a href="x>y">z</a>', '<script>alert(1)</script>Ann', '<SCRIPT src=x>1</script >2</SCRIPT>3',
-    '<style>b{}</style>x<style>', '<<b>>Ann', '<a <b> c>d', "a<\nb>c", 'x & y', '<x & y', 'a<!-- c -->b', '<?php x ?>y', "null\0byte", '<b', '>', 'ann@example.com'];
+    '<style>b{}</style>x<style>', '<<b>>Ann', '<a <b> c>d', "a<\nb>c", 'x & y', '<x & y', 'a<!-- c -->b', '<?php x ?>y', 'a<?>b', 'a<?b', 'a<!x">b', 'a<!--> b -->c', "null\0byte", '<b', '>', 'ann@example.com'];
 $out = [];
 foreach ($fields as $f) {
     $out[] = [$f, field(addslashes($f))];
