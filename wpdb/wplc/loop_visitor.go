@@ -230,7 +230,7 @@ func (r *round) beat(row chatRow, e Effect) {
 		r.st.moved, r.st.movedFrom, r.st.movedTo = true, e.From, e.To
 	}
 	r.st.late = append(r.st.late[:0:0], row.session)
-	r.s.tabs.take(e.CID, e.Session)
+	r.s.tabs.take(e.CID, e.Session, row.session)
 }
 
 // otherTab tells whether another page has the chat. A request takes it with its

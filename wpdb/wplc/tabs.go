@@ -21,15 +21,16 @@ type tabs struct {
 type tab struct {
 	session string
 	before  string // the page that had it before
+	stored  string // what the row showed when the page took it
 }
 
-// take gives the chat to a page.
-func (t *tabs) take(cid int64, session string) {
+// take gives the chat, whose row shows the page stored, to a page.
+func (t *tabs) take(cid int64, session, stored string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	last, _ := t.find(cid)
 	if last.session != session {
-		t.put(cid, tab{session: session, before: last.session})
+		t.put(cid, tab{session: session, before: last.session, stored: stored})
 	}
 }
 
@@ -42,7 +43,7 @@ func (t *tabs) holder(cid int64, stored string, late ...string) string {
 	defer t.mu.Unlock()
 	last, ok := t.find(cid)
 	if ok {
-		late = append(late, "", last.session, last.before)
+		late = append(late, "", last.session, last.before, last.stored)
 	}
 	if slices.Contains(late, stored) {
 		return last.session
