@@ -2,6 +2,7 @@ package sse
 
 import (
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,7 +16,10 @@ type stream struct {
 	conn    park.Conn
 	sub     atomic.Pointer[hub.Sub]
 	pass    Pass
-	said    string // cursor that a heartbeat last told; of Alarm
+	// saying keeps what the stream says in order: a heartbeat that carries a
+	// cursor must not overtake a row, nor the row overtake it.
+	saying  sync.Mutex
+	said    string // cursor that a heartbeat last told
 	chunked bool
 	ended   atomic.Bool
 }
@@ -44,6 +48,8 @@ func (s *stream) Live(cursor string, states *hub.Delivery) {
 
 // Deliver implements hub.Subscriber.
 func (s *stream) Deliver(d *hub.Delivery) {
+	s.saying.Lock()
+	defer s.saying.Unlock()
 	if s.chunked {
 		s.conn.Send(d.Bytes(hub.FormatSSEChunked, encodeChunked))
 		return
@@ -68,6 +74,13 @@ const (
 // Alarm is the heartbeat. It carries the cursor if that has moved on without a
 // word to this client, so that its next resume starts near.
 func (s *stream) Alarm(c park.Conn) {
+	s.beat(c)
+	c.SetAlarm(s.server.beat())
+}
+
+func (s *stream) beat(c park.Conn) {
+	s.saying.Lock()
+	defer s.saying.Unlock()
 	switch cursor, moved := s.moved(); {
 	case moved:
 		s.said = cursor
@@ -77,7 +90,6 @@ func (s *stream) Alarm(c park.Conn) {
 	default:
 		c.Send([]byte(comment))
 	}
-	c.SetAlarm(s.server.beat())
 }
 
 // moved tells where the client stands, if no heartbeat has told it so yet.

@@ -280,6 +280,9 @@ func (c *connector) prepare(ctx context.Context, conn driver.Conn) error {
 	if err := limitStatements(ctx, conn); err != nil {
 		return fmt.Errorf("limit the time of statements: %w", err)
 	}
+	if err := freshStatistics(ctx, conn); err != nil {
+		return fmt.Errorf("ask for fresh statistics: %w", err)
+	}
 	return c.raiseTimeout(ctx, conn)
 }
 
@@ -307,6 +310,17 @@ func limitStatements(ctx context.Context, conn driver.Conn) error {
 	if serverError(err, 1193) { // unknown system variable
 		err = exec(ctx, conn, fmt.Sprintf("SET SESSION max_execution_time=%d", statementCap/time.Millisecond))
 	}
+	if serverError(err, 1193) {
+		return nil
+	}
+	return err
+}
+
+// freshStatistics has MySQL 8 say what AUTO_INCREMENT is now, not what it was
+// when somebody last asked (information_schema_stats_expiry, a day): the tail
+// tells a truncated table by it. Other servers have no such variable.
+func freshStatistics(ctx context.Context, conn driver.Conn) error {
+	err := exec(ctx, conn, "SET SESSION information_schema_stats_expiry=0")
 	if serverError(err, 1193) {
 		return nil
 	}

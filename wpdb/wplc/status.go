@@ -108,7 +108,11 @@ const (
 type watch struct {
 	round     uint64
 	told      map[int64]*told
-	listening bool // somebody reads the agents' list
+	watched   []string // as last taken in
+	fresh     []int64  // of told, those of which nothing was told yet
+	hot       []int64  // and the others
+	stale     bool     // fresh and hot must be made anew
+	listening bool     // somebody reads the agents' list
 	list      roster
 	hotAfter  int64 // where the last round of asking by id ended
 	coldAfter int64
@@ -195,8 +199,14 @@ func (s *Source) Status(ctx context.Context, q wpdb.Querier, watched []string) (
 	return events, nil
 }
 
-// mark takes in who is watched now and forgets the others.
+// mark takes in who is watched now and forgets the others. With thousands of
+// idle clients nothing has changed at nearly every tick, and the caller says so
+// by handing over the same slice.
 func (w *watch) mark(watched []string) {
+	if len(watched) > 0 && len(watched) == len(w.watched) && &watched[0] == &w.watched[0] {
+		return
+	}
+	w.watched, w.stale = watched, true
 	if w.told == nil {
 		w.told = make(map[int64]*told)
 	}
@@ -236,27 +246,36 @@ func (w *watch) mark(watched []string) {
 // plan chooses what to ask: chats of which nothing was told yet, then in turns
 // those that somebody reads or chats in, then in turns the other open sessions.
 func (w *watch) plan(now time.Time) question {
-	var fresh, hot, cold []int64
-	for id, t := range w.told {
-		if t.known {
-			hot = append(hot, id)
-		} else {
-			fresh = append(fresh, id)
-		}
+	if w.stale {
+		w.sort()
 	}
 	var ask question
+	var cold []int64
+	hot := w.hot
 	if w.listening {
 		if ask.scan = w.list.scanDue(now); !ask.scan {
 			ask.ranged = true
 			ask.after = w.list.newest - overlap
-			hot, cold = w.appendOpen(hot, cold)
+			hot, cold = w.appendOpen(slices.Clone(hot), cold)
 		}
 	}
 	warm := maxAsked - min(len(cold), coldShare)
-	ask.ids = fresh[:min(len(fresh), warm)]
+	ask.ids = slices.Clone(w.fresh[:min(len(w.fresh), warm)])
 	ask.ids = appendTurn(ask.ids, hot, &w.hotAfter, warm-len(ask.ids))
 	ask.ids = appendTurn(ask.ids, cold, &w.coldAfter, maxAsked-len(ask.ids))
 	return ask
+}
+
+// sort parts the watched chats into those of which nothing was told and the rest.
+func (w *watch) sort() {
+	w.stale, w.fresh, w.hot = false, nil, w.hot[:0]
+	for id, t := range w.told {
+		if t.known {
+			w.hot = append(w.hot, id)
+		} else {
+			w.fresh = append(w.fresh, id)
+		}
+	}
 }
 
 // appendOpen adds the open sessions that nobody watches: chats to hot, the others
@@ -304,6 +323,9 @@ func (w *watch) tell(ask question, rows sessions) ([]chat.Event, error) {
 		data, err := json.Marshal(statusData{Status: st.status, State: stateOf(st.status), AgentID: st.agent})
 		if err != nil {
 			return fmt.Errorf("wplc: encode the status of chat %d: %w", id, err)
+		}
+		if !t.known {
+			w.stale = true
 		}
 		t.known, t.state = true, st
 		events = append(events, chat.Event{Type: chat.TypeStatus, Channel: room{chat: id}.channel(), Data: data})
