@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -49,29 +50,38 @@ func (r *round) unread(ctx context.Context, highest int64, originates string, st
 	if c.seen > highest {
 		c = LoopCursor{} // ids have started again (TRUNCATE)
 	}
-	query, args := "`chat_sess_id` = ? AND `status` = 0", []any{r.l.CID}
-	if c.known {
-		query, args = "`id` > ? AND `chat_sess_id` = ?", []any{c.seen - lookBack, r.l.CID}
-		if strict {
-			query += " AND `status` = 0"
-		}
-	}
-	rows, more, err := r.messages(ctx, query+" AND `originates` IN ("+originates+") ORDER BY `id` LIMIT ?", append(args, maxUnread)...)
+	rows, more, err := r.messages(ctx, c.condition(strict)+" AND `originates` IN ("+originates+") ORDER BY `id` LIMIT ?", r.l.CID, maxUnread)
 	if err != nil {
 		return nil, err
 	}
-	if n := len(rows); more {
-		highest = rows[n-1].id
+	if more {
+		highest = rows[len(rows)-1].id
 	}
-	rows = slices.DeleteFunc(rows, func(m record) bool {
-		return m.private() || c.known && m.id <= c.seen && (m.status != 0 || slices.Contains(c.given, m.id))
-	})
+	rows = slices.DeleteFunc(rows, func(m record) bool { return m.private() })
 	r.answer.Cursor = c.past(max(c.seen, highest), rows)
 	if len(rows) == 0 {
 		r.st.Cursor = r.answer.Cursor // nothing that could get lost
 	}
 	byTime(rows)
 	return rows, nil
+}
+
+// condition selects what a client has not got. The ids are numbers of our own.
+func (c LoopCursor) condition(strict bool) string {
+	if !c.known {
+		return "`chat_sess_id` = ? AND `status` = 0"
+	}
+	b := strconv.AppendInt([]byte("`id` > "), c.seen-lookBack, 10)
+	b = append(b, " AND `chat_sess_id` = ?"...)
+	if strict {
+		b = append(b, " AND `status` = 0"...)
+	} else {
+		b = append(strconv.AppendInt(append(b, " AND (`status` = 0 OR `id` > "...), c.seen, 10), ')')
+	}
+	for _, id := range c.given {
+		b = strconv.AppendInt(append(b, " AND `id` <> "...), id, 10)
+	}
+	return string(b)
 }
 
 // private rows are those of talks between agents (Pro), see Decode.
