@@ -20,8 +20,12 @@ type visitor struct {
 	other       phpser.Value
 }
 
-// maxVisitors bounds the list; PHP has no bound. The oldest are shown.
-const maxVisitors = 5000
+// maxVisitors and maxVisitorsSize (bytes of text) bound the list, which PHP does
+// not. The oldest are shown, as they come first.
+const (
+	maxVisitors     = 5000
+	maxVisitorsSize = 8 << 20
+)
 
 // boards reads the open sessions for everybody who asks at about the same time:
 // an answer counts for all that were waiting before the question was put.
@@ -70,7 +74,7 @@ func (s *Source) readVisitors(ctx context.Context, q wpdb.Querier) ([]visitor, e
 	}
 	defer rows.Close()
 	var all []visitor
-	for rows.Next() {
+	for size := 0; rows.Next() && size < maxVisitorsSize; {
 		var v visitor
 		var name, email, url, began, ip, other []byte
 		if err := rows.Scan(&v.id, &v.status, &name, &email, &url, &began, &ip, &other); err != nil {
@@ -78,6 +82,7 @@ func (s *Source) readVisitors(ctx context.Context, q wpdb.Querier) ([]visitor, e
 		}
 		v.name, v.email, v.url, v.began = string(name), string(email), string(url), string(began)
 		v.otherText = string(other)
+		size += len(name) + len(email) + len(url) + len(ip) + len(other)
 		v.ip, v.agent = address(ip)
 		if parsed, err := phpser.Parse(other); err == nil {
 			v.other = parsed
