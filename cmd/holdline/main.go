@@ -46,6 +46,7 @@ func commands() []command {
 		{"demo", "a chat to try out, with a database of its own", demo},
 		{"tail", "print the live events of channels: holdline tail wplc/42", tail},
 		{"token", "mint a token: holdline token --channels wplc/42 --ttl 1h --sub ann", mint},
+		{"snippet", "print a web server's rule, or the companion plugin: holdline snippet nginx", snippet},
 		{"version", "print the version", version},
 		{demoClientsName, "", demoClients},
 	}
