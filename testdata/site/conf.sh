@@ -3,14 +3,14 @@
 
 # ---- settings -------------------------------------------------------------------
 
-SETTINGS=(HTTP_PORT APACHE_PORT UPSTREAM_PORT CHILDREN HOLDLINE SECRET RULES WP_PASSWORD
+SETTINGS=(HTTP_PORT APACHE_PORT UPSTREAM_PORT NGINX_INNER_PORT APACHE_INNER_PORT CHILDREN HOLDLINE SECRET RULES WP_PASSWORD
 	DB_NAME DB_USER DB_PASSWORD HOLDLINE_DB_USER HOLDLINE_DB_PASSWORD SALTS)
 
 random() { head -c 200 /dev/urandom | base64 -w0 | tr -dc 'A-Za-z0-9' | head -c "$1"; }
 
-# free_ports prints three ports that nobody listens on, all different.
+# free_ports prints five ports that nobody listens on, all different.
 free_ports() {
-	php -r 'foreach ([0, 1, 2] as $i) {
+	php -r 'foreach (range(0, 4) as $i) {
 		$s[$i] = stream_socket_server("tcp://127.0.0.1:0");
 		echo substr(strrchr(stream_socket_get_name($s[$i], false), ":"), 1), " ";
 	}'
@@ -21,6 +21,8 @@ settings() {
 	local free
 	read -r -a free <<<"$(free_ports)"
 	: "${HTTP_PORT:=${free[0]}}" "${APACHE_PORT:=${free[1]}}" "${UPSTREAM_PORT:=${free[2]}}"
+	# Nothing listens on these two: they are for rules that open a door of their own.
+	: "${NGINX_INNER_PORT:=${free[3]}}" "${APACHE_INNER_PORT:=${free[4]}}"
 	: "${CHILDREN:=5}" "${HOLDLINE:=}" "${SECRET:=}" "${RULES:=}" "${WP_PASSWORD:=$(random 16)}"
 	: "${DB_NAME:=wordpress}" "${DB_USER:=wordpress}" "${DB_PASSWORD:=$(random 20)}"
 	: "${HOLDLINE_DB_USER:=holdline}" "${HOLDLINE_DB_PASSWORD:=$(random 20)}" "${SALTS:=$(random 48)}"
@@ -46,7 +48,8 @@ derive() {
 
 print_env() {
 	local name
-	for name in URL APACHE_URL UPSTREAM_URL HTTP_PORT APACHE_PORT UPSTREAM_PORT CHILDREN HOLDLINE RULES \
+	for name in URL APACHE_URL UPSTREAM_URL HTTP_PORT APACHE_PORT UPSTREAM_PORT NGINX_INNER_PORT APACHE_INNER_PORT \
+		CHILDREN HOLDLINE RULES \
 		DB_SOCKET DB_NAME DB_USER DB_PASSWORD HOLDLINE_DB_USER HOLDLINE_DB_PASSWORD FPM_SOCKET WP_PASSWORD; do
 		printf '%s=%q\n' "$name" "${!name}"
 	done
@@ -124,6 +127,9 @@ write_config() {
 	chmod 640 "$WP/wp-config.php.part"
 	mv "$WP/wp-config.php.part" "$WP/wp-config.php"
 	write_fpm >"$ETC/php-fpm.conf"
+	# Debian's sends the host without its port, with which WordPress would redirect for ever.
+	sed 's/\(HTTP_HOST[[:space:]]*\)\$host;/\1$http_host;/' /etc/nginx/fastcgi_params >"$ETC/fastcgi_params"
+	grep -q '^fastcgi_param *HTTP_HOST' "$ETC/fastcgi_params" || echo 'fastcgi_param HTTP_HOST $http_host;' >>"$ETC/fastcgi_params"
 	write_nginx >"$ETC/nginx.conf"
 	write_apache >"$ETC/apache.conf"
 	write_rules
@@ -192,8 +198,6 @@ write_fpm() {
 	END
 }
 
-# The server blocks share the PHP rules. Debian's fastcgi_params sends the host
-# without its port, with which WordPress would redirect for ever.
 write_nginx() {
 	cat <<-END
 		user $(run_as www-data) $(id -gn "$(run_as www-data)");
@@ -212,8 +216,7 @@ write_nginx() {
 		  fastcgi_temp_path $DIR/tmp/nginx-fastcgi;
 		  uwsgi_temp_path $DIR/tmp/nginx-uwsgi;
 		  scgi_temp_path $DIR/tmp/nginx-scgi;
-		  include /etc/nginx/fastcgi_params;
-		  fastcgi_param HTTP_HOST \$http_host;
+		  include fastcgi_params;
 		  fastcgi_param SCRIPT_FILENAME \$document_root\$fastcgi_script_name;
 		  fastcgi_read_timeout 120s;
 		  root $WP;
@@ -239,8 +242,7 @@ write_nginx() {
 		    location = /fpm-status {
 		      fastcgi_param SCRIPT_NAME /fpm-status;
 		      fastcgi_param SCRIPT_FILENAME /fpm-status;
-		      fastcgi_param HTTP_HOST \$http_host;
-		      include /etc/nginx/fastcgi_params;
+		      include fastcgi_params;
 		      fastcgi_pass unix:$FPM_STATUS_SOCKET;
 		      access_log off;
 		    }
@@ -251,7 +253,7 @@ write_nginx() {
 
 write_apache() {
 	local m
-	for m in mpm_event authz_core alias dir mime env setenvif headers rewrite proxy proxy_fcgi proxy_http \
+	for m in mpm_event authz_core alias dir mime env setenvif headers remoteip rewrite proxy proxy_fcgi proxy_http \
 		proxy_wstunnel proxy_balancer lbmethod_byrequests slotmem_shm; do
 		echo "LoadModule ${m}_module /usr/lib/apache2/modules/mod_$m.so"
 	done
@@ -273,6 +275,11 @@ write_apache() {
 		StartServers 2
 		Timeout 120
 		ProxyTimeout 120
+		# For all hosts, as Debian's php-fpm.conf: without it one would show PHP's source.
+		<FilesMatch "\.php\$">
+		  SetHandler "proxy:unix:$FPM_SOCKET|fcgi://localhost"
+		</FilesMatch>
+		Include $ETC/holdline-apache-server.conf
 		<VirtualHost 127.0.0.1:$APACHE_PORT>
 		  DocumentRoot $WP
 		  DirectoryIndex index.php
@@ -280,9 +287,6 @@ write_apache() {
 		    AllowOverride All
 		    Require all granted
 		  </Directory>
-		  <FilesMatch "\.php\$">
-		    SetHandler "proxy:unix:$FPM_SOCKET|fcgi://localhost"
-		  </FilesMatch>
 		  Include $ETC/holdline-apache.conf
 		</VirtualHost>
 	END
@@ -292,13 +296,11 @@ write_apache() {
 
 # write_rules fills the slots of the two fronts. Without Holdline they are empty.
 write_rules() {
-	: >"$ETC/holdline-nginx-http.conf"
-	: >"$ETC/holdline-nginx.conf"
-	: >"$ETC/holdline-apache.conf"
+	local slot
+	for slot in nginx-http nginx apache-server apache; do : >"$ETC/holdline-$slot.conf"; done
 	[ -n "$HOLDLINE" ] || return 0
 	if [ -n "$RULES" ]; then
-		local slot
-		for slot in nginx-http nginx apache; do
+		for slot in nginx-http nginx apache-server apache; do
 			[ ! -f "$RULES/$slot.conf" ] || cp "$RULES/$slot.conf" "$ETC/holdline-$slot.conf"
 		done
 		return 0

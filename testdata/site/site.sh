@@ -20,8 +20,9 @@
 #   --plugin FOLDER   install and activate this plugin instead of plugin/holdline-testchat
 #   --holdline URL    both fronts send admin-ajax.php and /holdline/v1/ there; "" is off
 #   --secret TEXT     HOLDLINE_SECRET for the companion plugin, when the checkout has one
-#   --rules FOLDER    nginx.conf (server level), nginx-http.conf (http level) and apache.conf
-#                     (virtual host) in it replace the fronts' built-in Holdline rules
+#   --rules FOLDER    replaces the fronts' built-in Holdline rules by the files in it:
+#                     nginx-http.conf (http level), nginx.conf (server level),
+#                     apache-server.conf (outside the virtual host), apache.conf (inside)
 #   --owner PID       bring the site down when that process ends, however it ends
 set -euo pipefail
 
@@ -177,7 +178,7 @@ start_nginx() {
 }
 
 start_apache() {
-	if changed "$ETC/apache.conf" "$ETC/holdline-apache.conf"; then stop apache2; fi
+	if changed "$ETC/apache.conf" "$ETC"/holdline-apache*.conf; then stop apache2; fi
 	alive apache2 >/dev/null && return 0
 	setsid apache2 -f "$ETC/apache.conf" -k start </dev/null >"$LOG/apache.out" 2>&1 ||
 		die "Apache did not start: $(tail -n 3 "$LOG/apache.out")"

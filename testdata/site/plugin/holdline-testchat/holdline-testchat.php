@@ -22,6 +22,7 @@ require __DIR__ . '/includes/loops.php';
 require __DIR__ . '/includes/visitor-loop.php';
 require __DIR__ . '/includes/dashboard.php';
 require __DIR__ . '/includes/actions.php';
+require __DIR__ . '/includes/rest.php';
 require __DIR__ . '/includes/pages.php';
 
 register_activation_hook( __FILE__, 'testchat_create_tables' );

@@ -44,26 +44,24 @@ function testchat_do_start_chat( $cid ) {
 	if ( '' === $name || '' === $email ) {
 		return 'error2';
 	}
-	$row   = testchat_session( $cid );
-	$other = $row ? testchat_unserialize( $row->other ) : null;
-	$other = is_array( $other ) ? $other : array( 'user_type' => 1, 'user_is_mobile' => wp_is_mobile() );
-
-	$other['unanswered'] = true;
-	$other['welcome']    = true;
-
 	$columns = testchat_browser_columns() + array(
 		'status'    => 2,
 		'timestamp' => current_time( 'mysql' ),
 		'name'      => $name,
-		'email'     => $email,
+		'email'     => sanitize_email( $email ),
 		'session'   => sanitize_text_field( testchat_post( 'wplcsession' ) ),
-		'other'     => serialize( $other ),
+		'other'     => serialize( array( 'unanswered' => true ) ),
 	);
-	if ( $row ) {
+	if ( '' === $cid ) {
+		$cid = testchat_insert_session( $columns );
+	} else {
+		$row   = testchat_session( $cid );
+		$other = $row ? testchat_unserialize( $row->other ) : null;
+		$other = is_array( $other ) ? $other : array();
+
+		$columns['other'] = serialize( array_merge( $other, array( 'unanswered' => true, 'welcome' => true ) ) );
 		do_action( 'wplc_hook_initiate_chat', array( 'cid' => $cid, 'name' => $name, 'email' => $email ) );
 		testchat_update_session( $cid, $columns );
-	} else {
-		$cid = testchat_insert_session( $columns );
 	}
 	do_action( 'wplc_start_chat_hook_after_data_insert', $cid );
 	return (string) $cid;

@@ -42,13 +42,31 @@ function wplc_record_chat_msg( $from, $cid, $text ) {
 		$other = serialize( array( 'aid' => get_current_user_id() ) );
 	} else {
 		$session = testchat_session( $cid );
-		$name    = $session ? $session->name : 'Guest';
+		$name    = $session ? $session->name : 'agent-to-agent chat';
+	}
+	if ( ! testchat_session( $cid ) ) {
+		$cid = testchat_ghost_session( $cid );
 	}
 	$text = apply_filters( 'wplc_filter_message_control', $text );
 	testchat_insert_message( $cid, $name, $text, (int) $from, $other );
 	do_action( 'wplc_hook_message_sent', array( 'cid' => $cid, 'from' => $from, 'msg' => $text, 'orig' => $from ) );
 	wplc_update_active_timestamp( $cid );
 	return true;
+}
+
+/** The plugin takes a number that it does not know for a chat between two agents. */
+function testchat_ghost_session( $cid ) {
+	return testchat_insert_session(
+		array(
+			'name'    => 'agent-to-agent chat',
+			'email'   => 'none',
+			'ip'      => '0',
+			'url'     => '',
+			'status'  => 3,
+			'session' => '1',
+			'rel'     => $cid,
+		)
+	);
 }
 
 /**

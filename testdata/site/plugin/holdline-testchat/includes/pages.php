@@ -26,13 +26,17 @@ function testchat_front_script() {
 			'wplc_ajaxurl'             => testchat_ajax_url(),
 			'wplc_ajaxurl_site'        => admin_url( 'admin-ajax.php' ),
 			'wplc_nonce'               => wp_create_nonce( 'wplc' ),
+			'wplc_restapi_endpoint'    => rest_url( 'wp_live_chat_support/v1' ),
+			'wplc_restapi_token'       => testchat_rest_token(),
 			'wplc_filter_run_override' => apply_filters( 'wplc_filter_run_override', '0' ),
 		)
 	);
 }
 
 function testchat_front_place() {
-	echo '<div id="testchat"></div>';
+	echo '<style>#testchat { position: fixed; right: 1em; bottom: 1em; width: 22em; padding: 1em; background: #fff; font: 14px sans-serif; }
+		#testchat [hidden] { display: none; } #testchat h2 { font: bold 16px sans-serif; } #testchat input, #testchat button { padding: 4px; font: inherit; }
+		#wplc_chatbox { max-height: 14em; overflow: auto; }</style><div id="testchat"></div>';
 }
 
 /** The visitor's box: a form to start, the messages, a line to write. */

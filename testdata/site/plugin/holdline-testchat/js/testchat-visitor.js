@@ -124,7 +124,7 @@ var wplc_server_last_loop_data = {};
   }
 
   function end() {
-    post('wplc_user_close_chat', { status: 3 });
+    $.post(wplc_restapi_endpoint + '/end_chat', { token: wplc_restapi_token, chat_id: cookie('wplc_cid'), agent_id: 0 });
   }
 
   function minimise() {
