@@ -35,8 +35,9 @@ type Options struct {
 	// Secret is the companion plugin's HOLDLINE_SECRET. With it and Holdline set,
 	// wordpress/holdline.php is installed.
 	Secret string
-	// Rules is a folder with nginx.conf, nginx-http.conf and apache.conf to use in
-	// place of the fronts' built-in rules for Holdline.
+	// Rules is a folder whose files take the place of the fronts' built-in rules for
+	// Holdline: nginx-http.conf (http level), nginx.conf (server level),
+	// apache-server.conf (outside the virtual host), apache.conf (inside).
 	Rules string
 	// Plugin is the folder of another chat plugin.
 	Plugin string
@@ -50,8 +51,12 @@ type Site struct {
 	URL, ApacheURL string
 	// UpstreamURL is PHP without Holdline in the path: wordpress.upstream.
 	UpstreamURL string
-	// Config is the path of wp-config.php.
-	Config string
+	// NginxInnerPort and ApacheInnerPort are free: Rules may listen there on 127.0.0.1.
+	NginxInnerPort, ApacheInnerPort string
+	// Config is the path of wp-config.php; Root the folder it is in.
+	Config, Root string
+	// FPMSocket is where PHP-FPM takes FastCGI.
+	FPMSocket string
 	// Socket is MariaDB's; Database the name of WordPress's database.
 	Socket, Database string
 	// HoldlineUser may SELECT in Database and nothing else.
@@ -140,7 +145,9 @@ func (s *Site) readEnv(ctx context.Context) error {
 	}
 	env := parseEnv(out)
 	s.URL, s.ApacheURL, s.UpstreamURL = env["URL"], env["APACHE_URL"], env["UPSTREAM_URL"]
-	s.Config, s.statusURL = env["WP_CONFIG"], env["FPM_STATUS_URL"]
+	s.NginxInnerPort, s.ApacheInnerPort = env["NGINX_INNER_PORT"], env["APACHE_INNER_PORT"]
+	s.Config, s.Root, s.FPMSocket = env["WP_CONFIG"], filepath.Dir(env["WP_CONFIG"]), env["FPM_SOCKET"]
+	s.statusURL = env["FPM_STATUS_URL"]
 	s.Socket, s.Database = env["DB_SOCKET"], env["DB_NAME"]
 	s.HoldlineUser, s.HoldlinePassword = env["HOLDLINE_DB_USER"], env["HOLDLINE_DB_PASSWORD"]
 	if s.db == nil {
