@@ -14,6 +14,8 @@ type Backend struct {
 	Feeds []Feed
 	// Login verifies a WordPress login cookie; nil where there are no logins.
 	Login func(ctx context.Context, c wpdb.Cookies, now time.Time) (*wpdb.Session, error)
+	// Revoked tells that at least one login has ended; nil where there are none.
+	Revoked <-chan struct{}
 	// Origins are the site's own, scheme://host[:port], which need not be listed
 	// in the configuration.
 	Origins func() []string

@@ -251,7 +251,7 @@ func (g *Gateway) runAttached(ctx context.Context, h *hub.Hub, b *Backend) error
 	if b.Run != nil {
 		grp.Go(func() error { return b.Run(ctx) })
 	}
-	grp.Go(func() error { return g.runRecheck(ctx, h) })
+	grp.Go(func() error { return g.runRecheck(ctx, h, b.Revoked) })
 	g.attached.Store(&attached{
 		backend: b, hub: h,
 		sse:  &sse.Server{Hub: h, Lot: g.lot, Heartbeat: g.cfg.Heartbeat},

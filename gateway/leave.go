@@ -18,18 +18,20 @@ type line interface {
 	End(why park.Reason, after time.Duration)
 }
 
-// runRecheck ends, within auth.recheck, the lines whose login, token or binding
-// is no longer good. Which logins are, the backend finds out at the same pace.
-func (g *Gateway) runRecheck(ctx context.Context, h *hub.Hub) error {
-	tick := time.NewTicker(max(g.cfg.Auth.Recheck/2, 50*time.Millisecond))
+// runRecheck ends the lines whose login is no longer good as soon as the backend
+// has found out, and those whose token or binding has run out within
+// auth.recheck.
+func (g *Gateway) runRecheck(ctx context.Context, h *hub.Hub, revoked <-chan struct{}) error {
+	tick := time.NewTicker(g.cfg.Auth.Recheck)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case now := <-tick.C:
-			g.revoke(h, now)
+		case <-revoked:
+		case <-tick.C:
 		}
+		g.revoke(h, time.Now())
 	}
 }
 

@@ -154,9 +154,15 @@ func (g *Gateway) connectSite(ctx context.Context, sink wpdb.Sink) (b *Backend, 
 		closeAll()
 		return nil, err
 	}
-	auth := wpdb.NewAuthenticator(site, wpdb.AuthOptions{Recheck: g.cfg.Auth.Recheck, Logger: g.log})
+	revoked := make(chan struct{}, 1)
+	auth := wpdb.NewAuthenticator(site, wpdb.AuthOptions{Recheck: g.cfg.Auth.Recheck, Logger: g.log, OnRevoked: func(*wpdb.Session) {
+		select {
+		case revoked <- struct{}{}:
+		default: // the one that waits stands for this too
+		}
+	}})
 	return &Backend{
-		Feeds: feeds, Login: auth.Login, Health: db.Health, Run: auth.Run, Close: closeAll,
+		Feeds: feeds, Login: auth.Login, Health: db.Health, Run: auth.Run, Revoked: revoked, Close: closeAll,
 		Origins: func() []string { return siteOrigins(site) },
 	}, nil
 }

@@ -12,10 +12,10 @@ import (
 
 // stream is one held client: the meeting of a connection and a subscription.
 type stream struct {
-	server  *Server
-	conn    park.Conn
-	sub     atomic.Pointer[hub.Sub]
-	pass    Pass
+	server *Server
+	conn   park.Conn
+	sub    atomic.Pointer[hub.Sub]
+	pass   Pass
 	// saying keeps what the stream says in order: a heartbeat that carries a
 	// cursor must not overtake a row, nor the row overtake it.
 	saying  sync.Mutex

@@ -3,6 +3,7 @@ package wpdb
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"holdline/internal/chat"
@@ -12,6 +13,9 @@ const (
 	// lookBack is how many ids before a table's end are looked at when reading
 	// begins there: one of them may be inserted and not yet committed.
 	lookBack = 256
+	// farBack is how far back a row may be inserted that is not committed yet. So
+	// far only those are waited for that can be seen uncommitted.
+	farBack = maxGaps
 	// startDoubt is the doubt of an id missing there. Most are old deletions,
 	// which cursors need not carry for long.
 	startDoubt = time.Second
@@ -52,7 +56,7 @@ func (t *Tail) start(ctx context.Context, ticket uint64) error {
 // newest row holds, by which a table that was made anew can be told from one
 // that was altered.
 func (t *Tail) look(ctx context.Context, now time.Time) error {
-	after := max(0, t.last-lookBack)
+	after, near := max(0, t.last-farBack), max(0, t.last-lookBack)
 	present, err := t.rows.Present(ctx, after, t.last)
 	if err != nil {
 		return err
@@ -61,6 +65,9 @@ func (t *Tail) look(ctx context.Context, now time.Time) error {
 		t.gaps.skip(after, id, now.Add(startDoubt-doubt))
 		after = id
 	}
+	if err := t.forgetDeleted(ctx, near); err != nil {
+		return err
+	}
 	rows, err := t.rows.Read(ctx, t.last-1, nil, 1)
 	if err != nil {
 		return err
@@ -68,6 +75,31 @@ func (t *Tail) look(ctx context.Context, now time.Time) error {
 	if len(rows) == 1 && rows[0].ID == t.last {
 		t.lastRow = rows[0].Event
 	}
+	return nil
+}
+
+// forgetDeleted leaves of the missing ids up to near those that are inserted and
+// not committed: the others are old deletions, of which there may be thousands. A
+// client that comes back from another node may still wait for such a row.
+func (t *Tail) forgetDeleted(ctx context.Context, near int64) error {
+	var far []int64
+	for _, g := range t.gaps.list {
+		if g.id <= near {
+			far = append(far, g.id)
+		}
+	}
+	if len(far) == 0 {
+		return nil
+	}
+	found, _, err := t.rows.InFlight(ctx, far) // where it cannot tell, nearly all the same
+	if err != nil {
+		return err
+	}
+	slices.Sort(found)
+	t.gaps.list = slices.DeleteFunc(t.gaps.list, func(g gap) bool {
+		_, inFlight := slices.BinarySearch(found, g.id)
+		return g.id <= near && !inFlight
+	})
 	return nil
 }
 

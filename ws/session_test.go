@@ -130,8 +130,8 @@ func TestSessionHeartbeat(t *testing.T) {
 	c, s := &fakeConn{}, &fakeHolder{session: Session{Heartbeat: 10 * time.Second}}
 	s.session.Start(c)
 	for range 100 {
-		if c.alarm < 8*time.Second || c.alarm > 10*time.Second {
-			t.Fatalf("next ping after %v, want 8 to 10 s", c.alarm)
+		if c.alarm < 9500*time.Millisecond || c.alarm > 10500*time.Millisecond {
+			t.Fatalf("next ping after %v, want 9.5 to 10.5 s", c.alarm)
 		}
 		s.session.Alarm(c)
 		expect(t, c, sentPing)
@@ -142,8 +142,8 @@ func TestSessionHeartbeat(t *testing.T) {
 func TestSessionDefaultHeartbeat(t *testing.T) {
 	c := &fakeConn{}
 	new(Session).Start(c)
-	if c.alarm < DefaultHeartbeat*8/10 || c.alarm > DefaultHeartbeat {
-		t.Errorf("first ping after %v, want 80 to 100 %% of %v", c.alarm, DefaultHeartbeat)
+	if c.alarm < DefaultHeartbeat*95/100 || c.alarm > DefaultHeartbeat*105/100 {
+		t.Errorf("first ping after %v, want 95 to 105 %% of %v", c.alarm, DefaultHeartbeat)
 	}
 }
 

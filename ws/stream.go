@@ -18,7 +18,7 @@ type stream struct {
 	session Session
 	sub     atomic.Pointer[hub.Sub]
 	pass    Pass
-	greeted bool // of the sender's goroutine
+	greeted bool          // of the sender's goroutine
 	words   atomic.Uint32 // messages since the last heartbeat
 	ended   atomic.Bool
 }

@@ -78,6 +78,7 @@ type Hub struct {
 	mu       sync.Mutex
 	sources  map[string]*source
 	channels map[string]*channel
+	deserted int         // channels that nobody is subscribed to, and that are not forgotten yet
 	cursor   chat.Cursor // the newest position of every source
 }
 
@@ -159,6 +160,9 @@ func (h *Hub) runSweep(ctx context.Context) error {
 func (h *Hub) sweep(now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.deserted == 0 {
+		return // nearly always, and there may be thousands
+	}
 	for _, ch := range h.channels {
 		if ch.isOver(now, h.opt.Linger) {
 			ch.src.stale = true
@@ -194,6 +198,7 @@ func (h *Hub) Watched(sourceName string) []string {
 		case ch.src != src:
 		case ch.isOver(now, h.opt.Linger):
 			delete(h.channels, name)
+			h.deserted--
 		default:
 			_, rest, _ := chat.SplitChannel(name)
 			src.watched = append(src.watched, rest)

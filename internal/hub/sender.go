@@ -159,6 +159,7 @@ func (s *sender) strike(sub *Sub) {
 	for _, r := range sub.refs {
 		if r.ch.refs--; r.ch.refs == 0 {
 			r.ch.empty = time.Now()
+			h.deserted++
 		}
 	}
 }

@@ -98,6 +98,8 @@ func (h *Hub) enter(sub *Sub, names []string) error {
 			ch = &channel{name: name, src: h.sourceOf(name), lists: make([][]*Sub, len(h.senders))}
 			h.channels[name] = ch
 			ch.src.stale = true
+		} else if ch.refs == 0 {
+			h.deserted--
 		}
 		ch.refs++
 		sub.refs = append(sub.refs, ref{ch: ch, at: -1})
