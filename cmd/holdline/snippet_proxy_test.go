@@ -38,7 +38,7 @@ func text(s string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(s), Mo
 // check runs a web server's own test of its configuration.
 func (s *stage) check(name string, args ...string) {
 	s.t.Helper()
-	if out, err := exec.Command(program(name), args...).CombinedOutput(); err != nil {
+	if out, err := exec.Command(webServer(name), args...).CombinedOutput(); err != nil {
 		s.t.Fatalf("%s: %v\n%s", name, err, out)
 	}
 }
@@ -183,10 +183,10 @@ func TestInnerDoor(t *testing.T) {
 			forwarded := http.Header{"X-Holdline-Forwarded": {"1"}, "X-Forwarded-Proto": {"https"}}
 			if name != "htaccess" { // there, the inner door is the site's own affair
 				https := strings.Replace(byPHP, "false", "true", 1)
-				s.expect("inside", s.send(s.inner, poll, forwarded), answer{200, https + poll, "", 1})
+				s.expect("inside", s.send(s.inner, message, forwarded), answer{200, https + message, "", 1})
 			}
 			if name != "apache" { // there, the inner door alone leads to PHP
-				s.expect("outside", s.send(s.public, poll, forwarded), answer{200, byPHP + poll, "", 1})
+				s.expect("outside", s.send(s.public, message, forwarded), answer{200, byPHP + message, "", 1})
 			}
 		})
 	}

@@ -234,8 +234,8 @@ func (s *stage) kill() {
 	s.holdline.Close()
 }
 
-// program finds a web server also for users whose PATH has no /usr/sbin.
-func program(name string) string {
+// webServer finds one also for users whose PATH has no /usr/sbin.
+func webServer(name string) string {
 	if path, err := exec.LookPath(name); err == nil {
 		return path
 	}
@@ -246,7 +246,7 @@ func program(name string) string {
 // when its log says that it is ready.
 func (s *stage) start(ready string, name string, args ...string) {
 	s.t.Helper()
-	cmd := exec.Command(program(name), args...)
+	cmd := exec.Command(webServer(name), args...)
 	log, err := cmd.StderrPipe()
 	if err != nil {
 		s.t.Fatal(err)
