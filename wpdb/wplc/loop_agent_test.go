@@ -169,6 +169,8 @@ func TestAnotherTabOf5(t *testing.T) {
 		if a := ask(t, s, site, l, state, false); string(a.Body) != `{"check":false,"wplc_name":"Ann","wplc_email":"a@b.c","cid":"2","status":11}` {
 			t.Errorf("%s", a.Body)
 		}
+		// A page that comes anew is not sent away, though the row is another's.
+		wantHeld(t, p.once())
 	})
 }
 

@@ -198,18 +198,23 @@ func TestRowsInTheHistory(t *testing.T) {
 		(4, 41, 'x', 'second', '2019-03-19 11:00:01', 0, 1, 'a:1:{i:0;i:9;}', 'a/b', 0, 0),
 		(5, 41, 'x', 'x', '2019-03-19 11:00:01', 0, 2, 'a:2:{s:8:"datetime";i:1;s:1:"z";d:0.5;}', '', 0, 0),
 		(6, 41, 'x', 'x', '2019-03-19 11:00:02', 0, 1, 'a:1:{damaged', '', 0, 0),
-		(7, 41, 'x', 'x', '2019-03-19 11:00:02', 0, 1, 'text', '', 0, 0)`)
+		(7, 41, 'x', 'x', '2019-03-19 11:00:02', 0, 1, 'text', '', 0, 0),
+		(8, 41, 'x', 'x', '2019-03-19 11:00:02', 0, 1, 'a:1:{i:0;d:INF;}', '', 0, 0)`)
+	exec(t, root, "SET SESSION sql_mode = ''; INSERT INTO wp_wplc_chat_msgs SET id = 9, chat_sess_id = 41, originates = 0, msg = 'no time'")
 	p := visitorPage(t, detect(t, site), site, 41, "1")
 	_, data, _ := strings.Cut(string(p.once("status", "5").Body), `"data":`)
-	want := `{"a\/b":{"msg":"second","originates":"1","other":[9]},` +
+	const span = `"<span class='chat_time wplc-color-4'>01 Jan 1970 00:00:00<\/span> <span class='wplc_system_notification wplc-color-4'>no time<\/span>"`
+	want := `{"9":{"msg":` + span + `,"other":{"datetime":false,"datetimeUTC":false},"originates":"0"},` +
+		`"a\/b":{"msg":"second","originates":"1","other":[9]},` +
 		`"3":{"msg":"zero","originates":"2","other":{"datetime":1552993200,"datetimeUTC":1552986000}},` +
 		`"5":{"msg":"x","originates":"2","other":{"datetime":1552993201,"z":0.5,"datetimeUTC":1552986001}},` +
 		`"6":{"msg":"x","originates":"1","other":false},` +
-		`"7":{"msg":"x","originates":"1","other":"text"}},"sound":false}`
+		`"7":{"msg":"x","originates":"1","other":"text"},` +
+		`"8":{"msg":"x","originates":"1","other":""}},"sound":false}`
 	if data != want {
 		t.Errorf("%s\nwant %s", data, want)
 	}
-	wantKeys(t, "no private one", visitorPage(t, p.s, site, 41, "2").once("status", "3"), "2 4 6 7")
+	wantKeys(t, "no private one", visitorPage(t, p.s, site, 41, "2").once("status", "3"), "9 2 4 6 7 8")
 }
 
 // Only clients that are not known, and pages that were just loaded, cost a walk

@@ -98,7 +98,10 @@ func oldText(stored string) string {
 }
 
 func oldNote(m *record) string {
-	at, _ := time.Parse(time.DateTime, string(m.timestamp))
+	at, err := time.Parse(time.DateTime, string(m.timestamp))
+	if err != nil {
+		at = time.Unix(0, 0).UTC() // date() of what is no date
+	}
 	return "<span class='chat_time wplc-color-4'>" + at.Format("02 Jan 2006 15:04:05") + "</span> " +
 		"<span class='wplc_system_notification wplc-color-4'>" + string(m.msg) + "</span>"
 }

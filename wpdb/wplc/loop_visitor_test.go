@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -383,4 +384,33 @@ func TestAgentsLoopsNeedAUser(t *testing.T) {
 	if a, err := p.s.Answer(t.Context(), site, l, state, true); err == nil {
 		t.Errorf("%s", a.Body)
 	}
+}
+
+// Requests of many browsers are answered at the same time.
+func TestLoopsAtTheSameTime(t *testing.T) {
+	site, _ := loopSite(t, "8")
+	s := detect(t, site)
+	var wg sync.WaitGroup
+	for i := range 30 {
+		p := visitorPage(t, s, site, 41+i%3, fmt.Sprint("page", i))
+		if i%5 == 0 {
+			p = agentPage(t, s, site, 41)
+		}
+		if i%6 == 0 {
+			p = dashboardPage(t, s, site)
+		}
+		wg.Go(func() {
+			l, ok := s.Recognise(p.form)
+			if l.UserID = p.user; !ok {
+				t.Errorf("%v is no loop", p.form)
+			}
+			state := &LoopState{}
+			for range 5 {
+				if _, err := s.Answer(t.Context(), site, &l, state, false); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }

@@ -64,12 +64,15 @@ type testSite struct {
 	loc     *time.Location
 	caps    map[string]bool // "7 manage_options"
 	queries atomic.Int64
+	mu      sync.Mutex
 	last    string // the text of the last query
 }
 
 func (s *testSite) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	s.queries.Add(1)
+	s.mu.Lock()
 	s.last = query
+	s.mu.Unlock()
 	return s.DB.QueryContext(ctx, query, args...)
 }
 

@@ -19,6 +19,13 @@
 // Rows of agent-to-agent chats (Pro; afrom or ato > 0) are silent: the table says
 // who may read them, but a channel is read by everybody who may read the chat.
 //
+// # Loops
+//
+// The plugin's own JavaScript polls admin-ajax.php, where PHP holds each request
+// for half a minute. [Source.Recognise] knows these requests and [Source.Answer]
+// answers them with the bytes that PHP would have sent; the writes that PHP makes
+// meanwhile are returned as data, for somebody who may write.
+//
 // See [Source.MayRead] for who may read a channel and [Source.Status] for what
 // is told on the second kind of events.
 package wplc
