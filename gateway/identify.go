@@ -25,6 +25,12 @@ type refusal struct {
 
 func (e *refusal) Error() string { return e.text }
 
+// expected refusals are counted and not logged: the limits doing their work, and
+// a database that /readyz already speaks of.
+func (e *refusal) expected() bool {
+	return e.reason == "not_ready" || strings.HasPrefix(e.reason, "limit_")
+}
+
 // identity is who a request comes from.
 type identity struct {
 	viewer  chat.Viewer

@@ -1,12 +1,8 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"io"
 	"log/slog"
-	"mime"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -32,6 +28,8 @@ func (g *Gateway) newProxy(upstream string) *httputil.ReverseProxy {
 		ErrorLog:      slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
 		Rewrite: func(pr *httputil.ProxyRequest) {
 			pr.Out.URL.Scheme, pr.Out.URL.Host = target.Scheme, target.Host
+			// PHP reads queries that Go does not understand, and httputil would drop.
+			pr.Out.URL.RawQuery = pr.In.URL.RawQuery
 			pr.Out.Host = pr.In.Host
 			g.setForwarded(pr)
 			pr.Out.Header.Set(forwardedHeader, "1")
@@ -114,33 +112,3 @@ func (g *Gateway) serveSite(c echo.Context) error {
 	g.proxy.ServeHTTP(c.Response(), r)
 	return nil
 }
-
-// ajaxPath ends the address of every site's AJAX endpoint.
-const ajaxPath = "/wp-admin/admin-ajax.php"
-
-// peekForm reads an urlencoded body as far as the limit and puts it back, so
-// that it can be forwarded whatever it was. ok is false for bodies of other
-// kinds and larger ones, which are streamed.
-func (g *Gateway) peekForm(r *http.Request) (form url.Values, ok bool, err error) {
-	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if r.Method != http.MethodPost || kind != "application/x-www-form-urlencoded" || r.ContentLength > int64(g.cfg.Limits.Body) {
-		return nil, false, nil
-	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, int64(g.cfg.Limits.Body)+1))
-	if err != nil {
-		return nil, false, errors.Join(errHalfBody, err)
-	}
-	rest := r.Body
-	r.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(bytes.NewReader(body), rest), rest}
-	if len(body) > int(g.cfg.Limits.Body) {
-		return nil, false, nil
-	}
-	form, err = url.ParseQuery(string(body))
-	return form, err == nil, nil
-}
-
-// errHalfBody is a browser that left before it had said what it wanted.
-var errHalfBody = errors.New("the request ended in the middle of its body")

@@ -104,7 +104,11 @@ func (g *Gateway) fail(err error, c echo.Context) {
 	}
 	g.metrics.refused.WithLabelValues(answer.reason).Inc()
 	if answer.status >= http.StatusInternalServerError {
-		g.log.LogAttrs(r.Context(), slog.LevelWarn, "request failed", slog.String("path", r.URL.Path),
+		level := slog.LevelWarn
+		if answer.expected() {
+			level = slog.LevelDebug // a crowd that is turned away must not fill the log
+		}
+		g.log.LogAttrs(r.Context(), level, "request failed", slog.String("path", r.URL.Path),
 			slog.String("query", redactedQuery(r.URL)), slog.Int("status", answer.status), slog.Any("error", err))
 	}
 	w.Header().Set("Cache-Control", "no-store")
