@@ -30,7 +30,7 @@ func (g *Gateway) newProxy(upstream string) *httputil.ReverseProxy {
 			pr.Out.URL.Scheme, pr.Out.URL.Host = target.Scheme, target.Host
 			// PHP reads queries that Go does not understand, and httputil would drop.
 			pr.Out.URL.RawQuery = pr.In.URL.RawQuery
-			pr.Out.Host = pr.In.Host
+			pr.Out.Host = g.siteHost(pr.In)
 			g.setForwarded(pr)
 			pr.Out.Header.Set(forwardedHeader, "1")
 		},
@@ -64,6 +64,15 @@ func dialer(upstream string) (*url.URL, *http.Transport) {
 		panic(err) // the configuration has been validated
 	}
 	return u, t
+}
+
+// siteHost is the host that the browser asked for. A proxy that cannot pass it on
+// as Host, as .htaccess rules cannot, asks for ours and says it beside.
+func (g *Gateway) siteHost(r *http.Request) string {
+	if said := r.Header.Get("X-Forwarded-Host"); said != "" && r.Host == g.listener.Addr().String() && g.trusts(r.RemoteAddr) {
+		return said
+	}
+	return r.Host
 }
 
 // setForwarded tells PHP who asks. What a trusted proxy said before is kept and

@@ -79,6 +79,27 @@ func TestWhatIsNotOursGoesToPHPUntouched(t *testing.T) {
 	}
 }
 
+func TestHostThatAProxyCouldNotKeep(t *testing.T) {
+	s := behind(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Host) })
+	for asked, want := range map[string]string{"": "shop.example", "other.example": "other.example"} {
+		req, err := http.NewRequest(http.MethodGet, s.front()+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = asked
+		req.Header.Set("X-Forwarded-Host", "shop.example")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || string(got) != want {
+			t.Errorf("asked for %q: PHP hears %q (%v), want %q", asked, got, err, want)
+		}
+	}
+}
+
 func TestPHPsAnswerIsStreamed(t *testing.T) {
 	goOn := make(chan struct{})
 	s := behind(t, func(w http.ResponseWriter, _ *http.Request) {
