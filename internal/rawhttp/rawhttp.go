@@ -18,7 +18,8 @@ import (
 var ErrCannotHijack = errors.New("connection cannot be taken over")
 
 // Hijack takes the connection of a request over. buffered is what the server
-// had read beyond the request. Deadlines that the server had set are gone.
+// had read beyond the request. Deadlines that the server had set are gone. The
+// request's body must have been read to its end, or buffered begins within it.
 func Hijack(w http.ResponseWriter, r *http.Request) (conn net.Conn, buffered []byte, err error) {
 	if r.ProtoMajor != 1 {
 		return nil, nil, ErrCannotHijack
