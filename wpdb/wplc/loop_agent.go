@@ -31,7 +31,7 @@ func (r *round) agent8(ctx context.Context) error {
 	}
 	var array phpArray
 	r.agentStatus(&array, row)
-	rows, err := r.unread(ctx, row.highest, "2,3", true)
+	rows, err := r.unread(ctx, row.highest, true, fromVisitor, noteForAgents)
 	if err != nil {
 		return err
 	}

@@ -11,9 +11,12 @@ import (
 // noNotes is for a reader of the history who sees no system notes at all.
 const noNotes = -1
 
-// history8 selects the newest hundred messages of a chat
-// (wp-live-chat-support.php:4967-5012). No index helps with that.
-const history8 = "`chat_sess_id` = ? ORDER BY `timestamp` DESC, `id` DESC LIMIT 100"
+// historyLength is how many messages a page shows when it is loaded.
+const historyLength = 100
+
+// history8 selects the newest messages of a chat (wp-live-chat-support.php:4967-5012).
+// No index helps with that.
+const history8 = "`chat_sess_id` = ? ORDER BY `timestamp` DESC, `id` DESC"
 
 // newMessages prints what a loop has not sent before, by row id
 // (wplc_return_user_chat_messages and wplc_return_admin_chat_messages).

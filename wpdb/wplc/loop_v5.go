@@ -11,9 +11,8 @@ import (
 // openStatuses5 are those that 5.x lists: it knows no 12.
 const openStatuses5 = "2,3,5,8,9,10"
 
-// history5 selects the oldest hundred messages of a chat (functions.php:585-597
-// of 5.0.4).
-const history5 = "`chat_sess_id` = ? ORDER BY `timestamp`, `id` LIMIT 100"
+// history5 selects the oldest messages of a chat (functions.php:585-597 of 5.0.4).
+const history5 = "`chat_sess_id` = ? ORDER BY `timestamp`, `id`"
 
 // visitor5 is one round of wplc_call_to_server_visitor in 5.x (ajax_new.php:148-262
 // of 5.0.4).
@@ -71,7 +70,7 @@ func (r *round) match5(ctx context.Context, row chatRow) (done bool, err error) 
 	if row.status != statusActive {
 		return false, nil
 	}
-	rows, err := r.unread(ctx, row.highest, "1", true)
+	rows, err := r.unread(ctx, row.highest, true, fromAgent)
 	if err != nil || len(rows) == 0 {
 		return false, err
 	}
@@ -216,7 +215,7 @@ func (r *round) agent5(ctx context.Context) error {
 	}
 	var array phpArray
 	r.agentStatus(&array, row)
-	rows, err := r.unread(ctx, row.highest, "2", true)
+	rows, err := r.unread(ctx, row.highest, true, fromVisitor)
 	if err != nil {
 		return err
 	}

@@ -117,7 +117,7 @@ func (r *round) match8(ctx context.Context, row chatRow) (done bool, err error) 
 
 // news8 adds the messages that the visitor has not got.
 func (r *round) news8(ctx context.Context, row chatRow, status int64) (done bool, err error) {
-	rows, err := r.unread(ctx, row.highest, "0,1", false)
+	rows, err := r.unread(ctx, row.highest, false, noteForVisitor, fromAgent)
 	if err != nil || len(rows) == 0 {
 		return false, err
 	}

@@ -77,9 +77,12 @@ type Source struct {
 	watch          watch
 
 	// The rest is for the plugin's own loops, see Answer.
-	missing error // columns that they need
-	tabs    tabs
-	boards  boards
+	missing   error // columns that they need
+	tabs      tabs
+	boards    boards
+	chats     herd[int64, chatRow]
+	news      herd[unreadOf, portion]
+	newcomers herd[unreadOf, portion]
 }
 
 // Source is what the tail and the hub want of a plugin folder.
