@@ -2,6 +2,7 @@ package poll
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -19,20 +20,23 @@ import (
 type Loop interface {
 	// Channels are those whose events may give the loop something to say.
 	Channels() []string
-	// Hold is how long PHP would keep the request when there is nothing.
+	// Hold is how long PHP would keep the request when there is nothing, counted
+	// from its beginning. It is asked after the first Answer, once.
 	Hold() time.Duration
 	// Answer looks whether there is something to say. now is false while the
 	// request shall be held; final tells that its time is over, and then there is
 	// an answer, the plugin's "nothing new" if nothing else.
 	Answer(ctx context.Context, final bool) (body []byte, now bool, err error)
-	// Told is called once the answer is on its way to the browser: what it held
-	// need not be told again. It is not called for a browser that has left.
+	// Told is called once the last Answer's body is on its way to the browser: what
+	// it held need not be told again. It is not called for a browser that has
+	// left, nor when the request ended without that body, and must not block.
 	Told()
 }
 
 // Loops holds legacy loops: it waits for their channels, asks the plugin's
 // folder again at each event, and answers with its bytes. It is safe for
-// concurrent use; Run does the asking.
+// concurrent use; Run does the asking. Without Run, held loops are answered with
+// nothing, late.
 type Loops struct {
 	Hub    *hub.Hub
 	Lot    *park.Lot
@@ -48,8 +52,13 @@ type Loops struct {
 // the database.
 const askers = 2
 
-// answerTimeout bounds one look.
+// answerTimeout bounds one look. It is also how long the answer at the end of a
+// hold is waited for, so that looks of others which hang cannot keep a browser
+// beyond what the proxies before us allow.
 const answerTimeout = 10 * time.Second
+
+// retryPause is when a look that failed is tried again, if no event comes before.
+const retryPause = time.Second
 
 // Run looks at loops that were woken until ctx ends.
 func (l *Loops) Run(ctx context.Context) error {
@@ -101,27 +110,38 @@ func (l *Loops) put(h *held) {
 // otherwise. It returns when the request is answered or parked.
 func (l *Loops) Serve(w http.ResponseWriter, r *http.Request, loop Loop, pass Pass) error {
 	l.init()
+	began := time.Now()
 	ctx, cancel := context.WithTimeout(r.Context(), answerTimeout)
 	defer cancel()
 	body, now, err := loop.Answer(ctx, false)
 	if now && err == nil {
 		defer pass.Release()
-		for name, values := range loopHead() {
-			w.Header()[name] = values
-		}
-		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-		if _, err := w.Write(body); err == nil {
+		if err := respond(w, body); err == nil && r.Context().Err() == nil {
 			loop.Told()
 		}
-		return nil
+		return nil // a browser that has left is nobody's fault
 	}
 	// What went wrong may be right by the next event; a loop is never answered
 	// by an error, since the plugin would print it or stop for good.
-	return l.hold(w, r, loop, pass)
+	return l.hold(w, r, &held{loops: l, loop: loop, pass: pass, until: began.Add(loop.Hold())})
 }
 
-func (l *Loops) hold(w http.ResponseWriter, r *http.Request, loop Loop, pass Pass) error {
-	h := &held{loops: l, loop: loop, pass: pass, until: time.Now().Add(loop.Hold())}
+// respond writes a whole response and tells whether it got as far as the socket.
+func respond(w http.ResponseWriter, body []byte) error {
+	for name, values := range loopHead() {
+		w.Header()[name] = values
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	if _, err := w.Write(body); err != nil {
+		return err
+	}
+	if err := http.NewResponseController(w).Flush(); !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	return nil
+}
+
+func (l *Loops) hold(w http.ResponseWriter, r *http.Request, h *held) error {
 	conn, buffered, err := rawhttp.Hijack(w, r)
 	if err == rawhttp.ErrCannotHijack {
 		for name, values := range loopHead() {
@@ -130,28 +150,29 @@ func (l *Loops) hold(w http.ResponseWriter, r *http.Request, loop Loop, pass Pas
 		w.WriteHeader(http.StatusOK)
 		l.Lot.Stay(w, r, h, func(c park.Conn) {
 			h.conn = c
-			if err := l.begin(h); err != nil {
-				c.Finish(nil, false)
-			}
+			l.begin(h)
 		})
 		return nil
 	}
 	if err != nil {
-		pass.Release()
+		h.pass.Release()
 		return err
 	}
 	h.raw, h.keepAlive = true, rawhttp.KeepsAlive(r)
 	h.conn = l.Lot.Park(conn, buffered, h)
-	if err := l.begin(h); err != nil {
-		l.Logger.Debug("a loop cannot be held", "error", err)
-		h.answer(nil)
-	}
+	l.begin(h)
 	return nil
 }
 
-func (l *Loops) begin(h *held) error {
-	h.conn.SetAlarm(time.Until(h.until))
-	return l.Hub.Subscribe(h, hub.Subscription{Channels: h.loop.Channels()}, h.subscribed)
+// begin waits for the loop's channels. A loop whose channels nobody reads is
+// answered with nothing at once, which its plugin takes for the end of a hold.
+func (l *Loops) begin(h *held) {
+	h.setAlarm(time.Until(h.until))
+	err := l.Hub.Subscribe(h, hub.Subscription{Channels: h.loop.Channels()}, h.subscribed)
+	if err != nil {
+		l.Logger.Warn("a loop cannot be held", "error", err)
+		h.end(h.keepAlive)
+	}
 }
 
 // loopHead are the headers of WordPress's own answers (wp_send_nosniff_header,
@@ -183,6 +204,7 @@ type held struct {
 	raw       bool
 	keepAlive bool
 	answered  atomic.Bool
+	telling   bool // the answer is one of the loop's; set by who answered
 	ended     atomic.Bool
 }
 
@@ -230,12 +252,16 @@ func (h *held) look(ctx context.Context) {
 	for !h.ended.Load() && !h.answered.Load() {
 		final := h.final.Load()
 		body, now, err := h.ask(ctx, final)
-		if now || final {
-			if err != nil {
-				body = nil
-			}
-			h.answer(body)
+		switch {
+		case err == nil && (now || final):
+			h.tell(body)
 			return
+		case final:
+			h.end(h.keepAlive)
+			return
+		case err != nil:
+			h.loops.Logger.Debug("a loop could not be looked at", "error", err)
+			h.setAlarm(min(retryPause, time.Until(h.until)))
 		}
 		if h.state.CompareAndSwap(looking, rest) {
 			return
@@ -256,31 +282,51 @@ func (h *held) Live(string, *hub.Delivery) { h.wake() }
 // Deliver implements hub.Subscriber: what came is only a reason to look.
 func (h *held) Deliver(*hub.Delivery) { h.wake() }
 
-// Alarm is the end of the hold.
+// setAlarm asks for an alarm after d, or as soon as may be: the Lot takes 0 for
+// none.
+func (h *held) setAlarm(d time.Duration) { h.conn.SetAlarm(max(d, 1)) }
+
+// Alarm is the end of the hold, or the end of the patience with the look that
+// then is due, or before both the time to repeat a look that failed.
 func (h *held) Alarm(park.Conn) {
-	h.final.Store(true)
+	over := time.Since(h.until)
+	switch {
+	case over >= answerTimeout:
+		h.end(h.keepAlive)
+		return
+	case over >= 0:
+		h.final.Store(true)
+		h.setAlarm(answerTimeout - over)
+	default:
+		h.setAlarm(-over)
+	}
 	h.wake()
 }
 
-// answer writes the response, once, and lets the connection go.
-func (h *held) answer(body []byte) {
-	if !h.answered.CompareAndSwap(false, true) {
-		return
+// tell answers with what the loop said.
+func (h *held) tell(body []byte) {
+	if h.answered.CompareAndSwap(false, true) {
+		h.telling = true
+		h.conn.Finish(h.response(body, h.keepAlive), h.keepAlive)
 	}
-	if h.ended.Load() {
-		return // the browser has gone: nothing was told
-	}
-	h.loop.Told()
-	h.conn.Finish(h.response(body), h.keepAlive)
 }
 
-func (h *held) response(body []byte) []byte {
+// end answers that nothing came, whatever a look may find that is under way: it
+// will not be told, so it is found again by the next request.
+func (h *held) end(keepAlive bool) {
+	if h.answered.CompareAndSwap(false, true) {
+		h.conn.Finish(h.response(nil, keepAlive), keepAlive)
+	}
+}
+
+// response puts the head before the body where that is ours to do.
+func (h *held) response(body []byte, keepAlive bool) []byte {
 	if !h.raw {
 		return body
 	}
 	head := loopHead()
 	head.Set("Content-Length", strconv.Itoa(len(body)))
-	if !h.keepAlive {
+	if !keepAlive {
 		head.Set("Connection", "close")
 	}
 	return append(rawhttp.AppendHead(nil, http.StatusOK, time.Now(), head), body...)
@@ -293,9 +339,13 @@ func (h *held) WantsBytes() bool { return false }
 // Received implements park.Holder.
 func (h *held) Received(park.Conn, []byte) {}
 
-// Closed implements park.Holder.
-func (h *held) Closed(park.Conn, park.Reason) {
+// Closed implements park.Holder. Only here it is known whether an answer found
+// its browser.
+func (h *held) Closed(_ park.Conn, why park.Reason) {
 	h.ended.Store(true)
+	if why == park.ReasonFinished && h.telling {
+		h.loop.Told()
+	}
 	if sub := h.sub.Load(); sub != nil {
 		sub.Close()
 	}
@@ -306,5 +356,6 @@ func (h *held) Closed(park.Conn, park.Reason) {
 func (h *held) Pass() any { return h.pass }
 
 // End answers that nothing came: to a legacy loop that is the only good-bye
-// there is, and its next request finds what has come meanwhile.
-func (h *held) End(park.Reason, time.Duration) { h.answer(nil) }
+// there is, and its next request finds what has come meanwhile. It goes to the
+// server's successor, hence over a new connection.
+func (h *held) End(park.Reason, time.Duration) { h.end(false) }

@@ -5,6 +5,7 @@ package poll
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -50,9 +51,8 @@ type Request struct {
 func Wish(r *http.Request, get func(string) string) (req Request, err error) {
 	text := get("cursor")
 	if text == "" {
-		if tag, ok := entityTag(r.Header.Get("If-None-Match")); ok {
-			text, req.Conditional = tag, true
-		}
+		text = entityTag(strings.Join(r.Header.Values("If-None-Match"), ", "))
+		req.Conditional = text != ""
 	}
 	if text != "" {
 		from, err := chat.ParseCursor(text)
@@ -64,7 +64,10 @@ func Wish(r *http.Request, get func(string) string) (req Request, err error) {
 	req.Wait = -1
 	if w := get("wait"); w != "" {
 		seconds, err := strconv.ParseFloat(w, 64)
-		if err != nil || !(seconds >= 0) {
+		if errors.Is(err, strconv.ErrRange) {
+			err = nil // more than a float holds, and told as Inf
+		}
+		if err != nil || !(seconds >= 0) { // NaN is not
 			return Request{}, &BadWaitError{w}
 		}
 		req.Wait = time.Duration(min(seconds, MaxWait.Seconds()) * float64(time.Second))
@@ -78,17 +81,24 @@ type BadWaitError struct{ Text string }
 func (e *BadWaitError) Error() string { return "wait must be a number of seconds, at least 0" }
 
 // entityTag takes the opaque part of a strong or weak entity tag (RFC 9110
-// section 8.8.3). A list of tags is no cursor.
-func entityTag(field string) (string, bool) {
+// section 8.8.3). A list of tags is no cursor, and neither is "*": both are "".
+//
+// Apache puts "-gzip" into the tag of an answer that it compresses and leaves it
+// in the request (mod_deflate, DeflateAlterETag).
+func entityTag(field string) string {
 	field = strings.TrimPrefix(strings.TrimSpace(field), "W/")
 	if len(field) < 2 || field[0] != '"' || field[len(field)-1] != '"' {
-		return "", false
+		return ""
 	}
 	inner := field[1 : len(field)-1]
-	return inner, !strings.Contains(inner, `"`)
+	if strings.Contains(inner, `"`) {
+		return ""
+	}
+	return strings.TrimSuffix(inner, "-gzip")
 }
 
-// Serve holds the request. It returns when the connection is parked, or with
+// Serve holds the request, whose body must have been read to its end: what is
+// left of it would be taken for the connection's next request. It returns when the connection is parked, or with
 // HTTP/2 when it has been answered. The pass has been given back, or will be, also
 // after an error, which can be told to the client only if its connection is
 // still the server's.
@@ -144,7 +154,7 @@ func (s *Server) hold(req Request) time.Duration {
 	switch {
 	case req.Wait < 0:
 		hold := cmp.Or(s.Hold, 25*time.Second)
-		return hold - rand.N(hold/10)
+		return hold - rand.N(max(hold/10, 1))
 	case req.Wait == 0:
 		return patience
 	default:

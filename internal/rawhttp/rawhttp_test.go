@@ -33,11 +33,13 @@ func TestAppendHead(t *testing.T) {
 	}{
 		"without headers": {200, nil, "HTTP/1.1 200 OK\r\n" + date + "\r\n"},
 		"sorted by name, values in their order": {
-			304, http.Header{"Vary": {"Origin", "Cookie"}, "Etag": {`"7"`}, "Cache-Control": {"no-store"}},
+			304,
+			http.Header{"Vary": {"Origin", "Cookie"}, "Etag": {`"7"`}, "Cache-Control": {"no-store"}},
 			"HTTP/1.1 304 Not Modified\r\n" + date + "Cache-Control: no-store\r\nEtag: \"7\"\r\nVary: Origin\r\nVary: Cookie\r\n\r\n",
 		},
 		"line breaks in a value": {
-			200, http.Header{"Access-Control-Allow-Origin": {"http://x\r\nSet-Cookie: a=b\r\n\r\n<p>\x00"}},
+			200,
+			http.Header{"Access-Control-Allow-Origin": {"http://x\r\nSet-Cookie: a=b\r\n\r\n<p>\x00"}},
 			"HTTP/1.1 200 OK\r\n" + date + "Access-Control-Allow-Origin: http://xSet-Cookie: a=b<p>\r\n\r\n",
 		},
 		"a status without a name": {299, nil, "HTTP/1.1 299 \r\n" + date + "\r\n"},

@@ -1,0 +1,459 @@
+package poll_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"holdline/internal/park"
+)
+
+// fakeLoop has the test answer for the plugin: every look is a question.
+type fakeLoop struct {
+	t         *testing.T
+	channel   string
+	hold      time.Duration
+	questions chan question
+	told      chan struct{}
+	busy      atomic.Bool
+}
+
+type question struct {
+	final bool
+	reply chan reply
+}
+
+type reply struct {
+	body string
+	now  bool
+	err  error
+}
+
+var (
+	nothing = reply{}
+	broken  = reply{err: errors.New("the database does not answer")}
+)
+
+func yes(body string) reply { return reply{body: body, now: true} }
+
+// serve makes the loop of the next request.
+func (h *house) serve(channel string, hold time.Duration) *fakeLoop {
+	l := &fakeLoop{t: h.t, channel: channel, hold: hold, questions: make(chan question), told: make(chan struct{}, 8)}
+	h.mu.Lock()
+	h.loop = l
+	h.mu.Unlock()
+	return l
+}
+
+func (l *fakeLoop) Channels() []string { return []string{l.channel} }
+
+func (l *fakeLoop) Hold() time.Duration { return l.hold }
+
+func (l *fakeLoop) Answer(ctx context.Context, final bool) ([]byte, bool, error) {
+	defer l.alone()()
+	q := question{final, make(chan reply, 1)}
+	select {
+	case l.questions <- q:
+	case <-ctx.Done():
+		return nil, false, ctx.Err()
+	}
+	select {
+	case r := <-q.reply:
+		return []byte(r.body), r.now, r.err
+	case <-ctx.Done():
+		return nil, false, ctx.Err()
+	}
+}
+
+func (l *fakeLoop) Told() {
+	defer l.alone()()
+	l.told <- struct{}{}
+}
+
+// alone finds calls that overlap.
+func (l *fakeLoop) alone() (done func()) {
+	if !l.busy.CompareAndSwap(false, true) {
+		l.t.Error("two calls of one loop at a time")
+	}
+	return func() { l.busy.Store(false) }
+}
+
+// asked waits for a look and answers it.
+func (l *fakeLoop) asked(final bool, r reply) {
+	l.t.Helper()
+	q := wait(l.t, l.questions)
+	if q.final != final {
+		l.t.Errorf("final is %v", q.final)
+	}
+	q.reply <- r
+}
+
+// wantTold is asked once the request is over: its pass has been given back.
+func (l *fakeLoop) wantTold(n int) {
+	l.t.Helper()
+	if got := len(l.told); got != n {
+		l.t.Errorf("told %d times, want %d", got, n)
+	}
+}
+
+// park has a loop held: nothing at first sight, nothing once it is subscribed.
+func (h *house) park(b *browser, l *fakeLoop) {
+	h.t.Helper()
+	b.ask("/loop")
+	l.asked(false, nothing)
+	if err := wait(h.t, h.served); err != nil {
+		h.t.Fatal(err)
+	}
+	l.asked(false, nothing)
+}
+
+// wantEmpty wants what PHP says at the end of a hold.
+func (b *browser) wantEmpty(closes bool) {
+	b.t.Helper()
+	if a := b.answer(); a.status != 200 || a.body != "" || a.header.Get("Content-Length") != "0" || a.closes != closes {
+		b.t.Errorf("%+v", a)
+	}
+}
+
+func TestLoopIsAnsweredAtOnce(t *testing.T) {
+	houses(t, func(t *testing.T, h *house) {
+		b := h.browser()
+		l := h.serve(channel, time.Minute)
+		b.ask("/loop")
+		l.asked(false, yes(`{"action":"x"}`))
+		a := b.answer()
+		wait(t, h.served)
+		if a.status != 200 || a.body != `{"action":"x"}` || a.closes {
+			t.Errorf("%+v", a)
+		}
+		wantWordPress(t, a.header)
+		wait(t, h.lastPass().over)
+		l.wantTold(1)
+	})
+}
+
+// wantWordPress wants the headers of admin-ajax.php.
+func wantWordPress(t *testing.T, got http.Header) {
+	t.Helper()
+	got = got.Clone()
+	got.Del("Date")
+	got.Del("Content-Length")
+	if diff := cmp.Diff(http.Header{
+		"Content-Type":           {"text/html; charset=UTF-8"},
+		"Cache-Control":          {"no-cache, must-revalidate, max-age=0"},
+		"Expires":                {"Wed, 11 Jan 1984 05:00:00 GMT"},
+		"Referrer-Policy":        {"strict-origin-when-cross-origin"},
+		"X-Content-Type-Options": {"nosniff"},
+		"X-Frame-Options":        {"SAMEORIGIN"},
+		"X-Robots-Tag":           {"noindex"},
+	}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestLoopIsWokenByAnEvent(t *testing.T) {
+	houses(t, func(t *testing.T, h *house) {
+		h.begin(7)
+		b := h.browser()
+		for id := int64(8); id < 20; id += 2 { // over one connection
+			l := h.serve(channel, time.Minute)
+			h.park(b, l)
+			h.say(id, "wplc/2") // to somebody else
+			h.say(id+1, channel)
+			l.asked(false, yes("news"))
+			a := b.answer()
+			if a.status != 200 || a.body != "news" || a.closes {
+				t.Errorf("%+v", a)
+			}
+			wantWordPress(t, a.header)
+			wait(t, h.lastPass().over)
+			l.wantTold(1)
+		}
+		await(t, "nobody is subscribed", func() bool { return h.hub.Subscribers() == 0 })
+	})
+}
+
+func TestEventsDuringALookAreOneMoreLook(t *testing.T) {
+	houses(t, func(t *testing.T, h *house) {
+		h.begin(7)
+		b := h.browser()
+		l := h.serve(channel, time.Minute)
+		h.park(b, l)
+		h.say(8, channel)
+		look := wait(t, l.questions)
+		for id := range int64(20) {
+			h.say(9+id, channel)
+		}
+		held := h.held() // who has heard of all of them
+		look.reply <- nothing
+		l.asked(false, nothing)
+		// There is no third: the next one is for the next event.
+		h.say(40, channel)
+		h.held()
+		look = wait(t, l.questions)
+		held.End(park.ReasonDrain, 0)
+		b.wantEmpty(true)
+		look.reply <- nothing
+		wait(t, h.lastPass().over)
+		l.wantTold(0)
+	})
+}
+
+func TestHoldOfALoopEnds(t *testing.T) {
+	for name, c := range map[string]struct {
+		last reply
+		want string
+		told int
+	}{
+		"with nothing":          {nothing, "", 1},
+		"with something":        {yes("late"), "late", 1},
+		"with PHP's last words": {reply{body: "null"}, "null", 1},
+		"with an error":         {broken, "", 0},
+		"with half an answer":   {reply{"half", true, broken.err}, "", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			houses(t, func(t *testing.T, h *house) {
+				h.begin(7)
+				b := h.browser()
+				l := h.serve(channel, time.Hour)
+				l.hold = 200 * time.Millisecond
+				b.ask("/loop")
+				l.asked(false, nothing)
+				for done := false; !done; {
+					q := wait(t, l.questions)
+					if done = q.final; done {
+						q.reply <- c.last
+					} else {
+						q.reply <- nothing
+					}
+				}
+				if a := b.answer(); a.status != 200 || a.body != c.want || a.closes {
+					t.Errorf("%+v", a)
+				}
+				wait(t, h.lastPass().over)
+				l.wantTold(c.told)
+			})
+		})
+	}
+}
+
+func TestLoopWithoutAHoldEnds(t *testing.T) {
+	houses(t, func(t *testing.T, h *house) {
+		b := h.browser() // and the position is unknown
+		l := h.serve(channel, 0)
+		b.ask("/loop")
+		l.asked(false, broken)
+		l.asked(true, nothing)
+		b.wantEmpty(false)
+	})
+}
+
+// TestLoopOutlivesErrors has the database fail, and come back without a word.
+func TestLoopOutlivesErrors(t *testing.T) {
+	houses(t, func(t *testing.T, h *house) {
+		h.begin(7)
+		b := h.browser()
+		l := h.serve(channel, time.Minute)
+		b.ask("/loop")
+		l.asked(false, broken)
+		l.asked(false, reply{"half", true, broken.err}) // subscribed
+		l.asked(false, broken)                          // a try of its own
+		l.asked(false, yes("found"))
+		if a := b.answer(); a.status != 200 || a.body != "found" {
+			t.Errorf("%+v", a)
+		}
+		wait(t, h.lastPass().over)
+		l.wantTold(1)
+	})
+}
+
+func TestBrowserLeavesALoop(t *testing.T) {
+	houses(t, func(t *testing.T, h *house) {
+		h.begin(7)
+		t.Run("while it is held", func(t *testing.T) {
+			b := h.browser()
+			l := h.serve(channel, time.Minute)
+			h.park(b, l)
+			b.conn.Close()
+			wait(t, h.lastPass().over)
+			l.wantTold(0)
+		})
+		t.Run("during a look", func(t *testing.T) {
+			b := h.browser()
+			l := h.serve(channel, time.Minute)
+			h.park(b, l)
+			h.say(8, channel)
+			look := wait(t, l.questions)
+			b.conn.Close()
+			wait(t, h.lastPass().over)
+			look.reply <- yes("for nobody")
+			// Both askers go on with others, and this one has not been told.
+			await(t, "the look is over", func() bool { return !l.busy.Load() })
+			other, m := h.browser(), h.serve(channel, time.Minute)
+			h.park(other, m)
+			h.say(9, channel)
+			m.asked(false, yes("for you"))
+			if a := other.answer(); a.body != "for you" {
+				t.Errorf("%+v", a)
+			}
+			l.wantTold(0)
+		})
+		t.Run("during the first look", func(t *testing.T) {
+			b := h.browser()
+			l := h.serve(channel, time.Minute)
+			b.ask("/loop")
+			wait(t, l.questions) // ends with the request's context
+			b.conn.Close()
+			wait(t, h.served)
+			wait(t, h.lastPass().over)
+			l.wantTold(0)
+		})
+		await(t, "nobody is subscribed", func() bool { return h.hub.Subscribers() == 0 })
+	})
+}
+
+// TestEndDuringALook is a message found by a look whose request is over: it must
+// not count as told.
+func TestEndDuringALook(t *testing.T) {
+	for name, why := range map[string]park.Reason{"drain": park.ReasonDrain, "revoked": park.ReasonRevoked} {
+		t.Run(name, func(t *testing.T) {
+			houses(t, func(t *testing.T, h *house) {
+				h.begin(7)
+				b := h.browser()
+				l := h.serve(channel, time.Minute)
+				h.park(b, l)
+				h.say(8, channel)
+				look := wait(t, l.questions)
+				h.held().End(why, time.Minute)
+				b.wantEmpty(true)
+				b.wantEnd()
+				wait(t, h.lastPass().over)
+				look.reply <- yes("found too late")
+				await(t, "the look is over", func() bool { return !l.busy.Load() })
+				l.wantTold(0)
+			})
+		})
+	}
+}
+
+func TestLotEndsWithLoops(t *testing.T) {
+	houses(t, func(t *testing.T, h *house) {
+		h.begin(7)
+		b := h.browser()
+		l := h.serve(channel, time.Minute)
+		h.park(b, l)
+		h.leave()
+		b.wantEnd()
+		wait(t, h.lastPass().over)
+		l.wantTold(0)
+	})
+}
+
+func TestSlowLookDoesNotStopOthers(t *testing.T) {
+	houses(t, func(t *testing.T, h *house) {
+		h.begin(7)
+		slow := h.serve(channel, time.Minute)
+		first := h.browser()
+		h.park(first, slow)
+		type pair struct {
+			b *browser
+			l *fakeLoop
+		}
+		var others []pair
+		for range 20 {
+			p := pair{h.browser(), h.serve("wplc/2", time.Minute)}
+			h.park(p.b, p.l)
+			others = append(others, p)
+		}
+		h.say(8, channel)
+		look := wait(t, slow.questions)
+		h.say(9, "wplc/2")
+		for _, p := range others {
+			go func() { (<-p.l.questions).reply <- yes("quick") }()
+		}
+		for _, p := range others {
+			if a := p.b.answer(); a.body != "quick" {
+				t.Errorf("%+v", a)
+			}
+		}
+		look.reply <- yes("slow")
+		if a := first.answer(); a.body != "slow" {
+			t.Errorf("%+v", a)
+		}
+	})
+}
+
+func TestLoopOfAnUnknownSource(t *testing.T) {
+	houses(t, func(t *testing.T, h *house) {
+		b := h.browser()
+		l := h.serve("other/1", time.Minute)
+		b.ask("/loop")
+		l.asked(false, nothing)
+		if err := wait(t, h.served); err != nil {
+			t.Error(err)
+		}
+		b.wantEmpty(false)
+		wait(t, h.lastPass().over)
+		l.wantTold(0)
+	})
+}
+
+func TestLoopOfHTTP10Closes(t *testing.T) {
+	houses(t, func(t *testing.T, h *house) {
+		h.begin(7)
+		b := h.browser()
+		l := h.serve(channel, time.Minute)
+		b.send("GET /loop HTTP/1.0\r\n\r\n")
+		l.asked(false, nothing)
+		l.asked(false, yes("once"))
+		if a := b.answer(); a.body != "once" || !a.closes {
+			t.Errorf("%+v", a)
+		}
+		b.wantEnd()
+	})
+}
+
+func TestLoopOverHTTP2(t *testing.T) {
+	h := open(t, park.Options{}, true)
+	h.begin(7)
+	client := h.client()
+	for name, c := range map[string]struct {
+		replies []reply // to the looks until the answer
+		channel string
+		want    string
+		told    int
+	}{
+		"at once":           {[]reply{yes("now")}, channel, "now", 1},
+		"held":              {[]reply{nothing, yes("then")}, channel, "then", 1},
+		"an unknown source": {[]reply{nothing}, "other/1", "", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := h.serve(c.channel, time.Minute)
+			done := make(chan answer, 1)
+			go func() {
+				resp, err := client.Get(h.server.URL + "/loop")
+				if err != nil {
+					t.Error(err)
+					close(done)
+					return
+				}
+				done <- whole(t, resp)
+			}()
+			for _, r := range c.replies {
+				l.asked(false, r)
+			}
+			a := wait(t, done)
+			if a.status != 200 || a.body != c.want || !strings.HasPrefix(a.header.Get("Content-Type"), "text/html") {
+				t.Errorf("%+v", a)
+			}
+			wait(t, h.lastPass().over)
+			l.wantTold(c.told)
+		})
+	}
+}

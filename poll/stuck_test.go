@@ -1,0 +1,111 @@
+package poll
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"holdline/internal/park"
+)
+
+// stuckLoop is looked at for as long as the test likes, whatever its context
+// says, as a query is that the driver cannot cancel.
+type stuckLoop struct {
+	free  chan struct{}
+	looks int
+	told  int
+}
+
+func (l *stuckLoop) Channels() []string  { return nil }
+func (l *stuckLoop) Hold() time.Duration { return 0 }
+func (l *stuckLoop) Told()               { l.told++ }
+
+func (l *stuckLoop) Answer(context.Context, bool) ([]byte, bool, error) {
+	l.looks++
+	<-l.free
+	return []byte("at last"), true, nil
+}
+
+// fakeConn keeps what was said last, and its clock is the bubble's.
+type fakeConn struct {
+	h *held
+
+	mu    sync.Mutex
+	alarm *time.Timer
+	last  string
+	at    time.Time
+}
+
+func (c *fakeConn) Send([]byte) bool { return true }
+
+func (c *fakeConn) Close(why park.Reason) { c.h.Closed(c, why) }
+
+func (c *fakeConn) Finish(b []byte, _ bool) {
+	c.last, c.at = string(b), time.Now()
+	c.SetAlarm(0)
+	c.h.Closed(c, park.ReasonFinished)
+}
+
+func (c *fakeConn) SetAlarm(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.alarm != nil {
+		c.alarm.Stop()
+	}
+	if d > 0 {
+		c.alarm = time.AfterFunc(d, func() { c.h.Alarm(c) })
+	}
+}
+
+type countingPass struct{ released int }
+
+func (p *countingPass) Release() { p.released++ }
+
+// TestStuckLooksDoNotKeepOthers has every asker hang: who waits behind them is
+// sent away with nothing, not much later than PHP would have.
+func TestStuckLooksDoNotKeepOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		loops := &Loops{Logger: slog.New(slog.DiscardHandler)}
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := loops.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		const hold = 30 * time.Second
+		free := make(chan struct{})
+		until := time.Now().Add(hold)
+		var waiting []*held
+		for range askers + 3 {
+			h := &held{loops: loops, loop: &stuckLoop{free: free}, pass: &countingPass{}, until: until, raw: true, keepAlive: true}
+			h.conn = &fakeConn{h: h}
+			h.setAlarm(hold)
+			h.wake()
+			waiting = append(waiting, h)
+			synctest.Wait() // the first of them keep the askers
+		}
+		time.Sleep(hold + answerTimeout)
+		synctest.Wait()
+		close(free)
+		synctest.Wait()
+		for i, h := range waiting {
+			c, l, p := h.conn.(*fakeConn), h.loop.(*stuckLoop), h.pass.(*countingPass)
+			if !strings.HasSuffix(c.last, "\r\n\r\n") || !strings.HasPrefix(c.last, "HTTP/1.1 200 OK\r\n") {
+				t.Errorf("loop %d was answered %q", i, c.last)
+			}
+			if late := c.at.Sub(until); late != answerTimeout {
+				t.Errorf("loop %d was answered %v after its hold", i, late)
+			}
+			if l.told != 0 || p.released != 1 || l.looks > 1 || i >= askers && l.looks > 0 {
+				t.Errorf("loop %d: told %d times, %d passes back, %d looks", i, l.told, p.released, l.looks)
+			}
+		}
+		cancel()
+		wg.Wait()
+	})
+}
