@@ -77,6 +77,7 @@ func TestStuckLooksDoNotKeepOthers(t *testing.T) {
 				t.Error(err)
 			}
 		})
+		synctest.Wait()
 		const hold = 30 * time.Second
 		free := make(chan struct{})
 		until := time.Now().Add(hold)

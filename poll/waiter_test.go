@@ -105,6 +105,21 @@ func TestConditionalPoll(t *testing.T) {
 	})
 }
 
+// TestResetIsNewsWhereTheCursorIsTheSame is for a dump of the table that was
+// restored to where the client happens to stand.
+func TestResetIsNewsWhereTheCursorIsTheSame(t *testing.T) {
+	houses(t, func(t *testing.T, h *house) {
+		h.begin(7)
+		b := h.browser()
+		b.ask("/poll?channels="+channel, `If-None-Match: "7"`)
+		wait(t, h.served)
+		h.publish(chat.Batch{Reset: true, Mark: chat.Mark{Last: 7}})
+		if a := b.answer(); a.status != 200 || a.Cursor != "7" || len(a.Events) != 1 || a.Events[0].Type != chat.TypeReset {
+			t.Errorf("%+v", a)
+		}
+	})
+}
+
 // TestStateIsToldOnce has the digest handed back, or each poll would be
 // answered with the same state at once.
 func TestStateIsToldOnce(t *testing.T) {
