@@ -58,6 +58,7 @@ type Tail struct {
 	checked    time.Time // when edge was read
 	probed     time.Time // when gaps were last looked for uncommitted
 	began      time.Time // when the last tick began
+	due        time.Time // when the next one should
 	flowed     time.Time // when the last row or ring of the bell came
 	answered   uint64    // highest ticket told to the sink
 	told       []int64   // open ids last told to the sink
@@ -161,7 +162,8 @@ func (t *Tail) Run(ctx context.Context) error {
 				t.opt.Logger.Warn("rows cannot be read; clients are held until they can", "source", t.src.Name(), "error", err)
 			}
 			timer.Reset(trouble.Next())
-			bell = nil // a doorbell does not mend a database
+			t.due = time.Time{} // nothing to make up for
+			bell = nil          // a doorbell does not mend a database
 		default:
 			trouble.Reset()
 			timer.Reset(t.rest(more, time.Now()))
@@ -175,7 +177,7 @@ func (t *Tail) Run(ctx context.Context) error {
 			return nil
 		case <-wait:
 		case <-bell:
-			t.flowed = time.Now()
+			t.flowed, t.due = time.Now(), time.Time{}
 			if d := bellGap - time.Since(t.began); d > 0 {
 				timer.Reset(d)
 				select {
@@ -196,9 +198,13 @@ const (
 	easing = 50
 )
 
-// rest is how long to sleep until the next read is due. The pace is that of the
-// reads' beginnings: a slow database is not asked less often for it, unless
-// it takes longer than the pause itself.
+// maxBehind is how many reads that came late are made up for.
+const maxBehind = 3
+
+// rest is how long to sleep until the next read is due. The pace is kept on
+// average: a read that came late, because the database was slow or the senders
+// had every core, does not put off those behind it, so that ten thousand
+// clients are asked for as often as one.
 func (t *Tail) rest(more bool, now time.Time) time.Duration {
 	if more {
 		return 0
@@ -207,7 +213,14 @@ func (t *Tail) rest(more bool, now time.Time) time.Duration {
 	if quiet := now.Sub(t.flowed); quiet > lively {
 		pace = min(t.opt.IdleInterval, max(pace, (quiet-lively)/easing))
 	}
-	return max(pace-now.Sub(t.began), pace/10)
+	if t.due.IsZero() {
+		t.due = t.began
+	}
+	t.due = t.due.Add(pace)
+	if behind := now.Add(-maxBehind * pace); t.due.Before(behind) {
+		t.due = behind
+	}
+	return max(t.due.Sub(now), pace/10)
 }
 
 // tick is one round. more says that the read was cut and the next is due.
