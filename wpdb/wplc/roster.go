@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -53,11 +54,15 @@ func (s *Source) readSessions(ctx context.Context, q wpdb.Querier, ask question)
 		return answer, err
 	}
 	defer rows.Close()
+	var row session
+	var started, name, email, url sql.RawBytes // NULL is empty
+	into := []any{&row.id, &row.status, &row.agent, &row.department, &started, &name, &email, &url}
+	if ask.brief {
+		into = into[:3]
+	}
+	answer.found = make([]session, 0, len(ask.ids))
 	for rows.Next() {
-		var row session
-		var started, name, email, url []byte // NULL is empty
-		err := rows.Scan(&row.id, &row.status, &row.agent, &row.department, &started, &name, &email, &url)
-		if err != nil {
+		if err := rows.Scan(into...); err != nil {
 			return answer, err
 		}
 		row.started, row.name, row.email, row.url = string(started), string(name), string(email), string(url)

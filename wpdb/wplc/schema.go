@@ -46,7 +46,7 @@ func (s *Source) detectTables(ctx context.Context) error {
 	s.facts.Pro = slices.Contains(sessions, "department_id")
 	s.text.strips = stripsOf(s.facts.Version)
 	s.columns = messageColumns(s.facts.Version)
-	s.sessionColumns = sessionColumns(sessions)
+	s.sessionColumns, s.stateColumns = sessionColumns(sessions)
 	s.missing = s.require(s.sessionTable(), sessions, []string{"id", "timestamp", "name", "email", "ip", "status", "session", "url", "other"})
 	for _, optional := range []string{"email", "url"} {
 		if !slices.Contains(sessions, optional) {
@@ -112,8 +112,8 @@ func messageColumns(version int) string {
 
 // sessionColumns is the list that session.fields takes. Only what the list of
 // open chats shows is read, and texts only of sessions that it shows: on a busy
-// site most sessions are visitors who just browse.
-func sessionColumns(have []string) string {
+// site most sessions are visitors who just browse. state are the first three.
+func sessionColumns(have []string) (all, state string) {
 	number := func(name string) string {
 		if slices.Contains(have, name) {
 			return quote(name)
@@ -126,10 +126,10 @@ func sessionColumns(have []string) string {
 		}
 		return "''"
 	}
+	state = "`id`, `status`, " + number("agent_id")
 	return strings.Join([]string{
-		"`id`", "`status`", number("agent_id"), number("department_id"),
-		"`timestamp`", shown("name"), shown("email"), shown("url"),
-	}, ", ")
+		state, number("department_id"), "`timestamp`", shown("name"), shown("email"), shown("url"),
+	}, ", "), state
 }
 
 // quote makes an identifier of a name; names with a backtick do not occur.

@@ -141,6 +141,7 @@ type question struct {
 	ranged bool // look at the ids beyond after
 	after  int64
 	ids    []int64 // look at these, each named once
+	brief  bool    // nobody reads the list: id, status and agent are enough
 }
 
 // Status tells the state of watched chats and the list of open ones. It makes one
@@ -249,7 +250,7 @@ func (w *watch) plan(now time.Time) question {
 	if w.stale {
 		w.sort()
 	}
-	var ask question
+	ask := question{brief: !w.listening}
 	var cold []int64
 	hot := w.hot
 	if w.listening {
@@ -351,7 +352,11 @@ func (w *watch) tell(ask question, rows sessions) ([]chat.Event, error) {
 // query costs the server.
 func (s *Source) query(ask question) string {
 	table := quote(s.sessionTable())
-	b := []byte("SELECT " + s.sessionColumns + " FROM " + table + " WHERE ")
+	columns := s.sessionColumns
+	if ask.brief {
+		columns = s.stateColumns
+	}
+	b := []byte("SELECT " + columns + " FROM " + table + " WHERE ")
 	or := ""
 	if ask.scan {
 		// MAX(id) is where the range reads go on from.

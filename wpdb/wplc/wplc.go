@@ -73,6 +73,7 @@ type Source struct {
 	// sessionColumns that of sessions in the order of session.fields.
 	columns        string
 	sessionColumns string
+	stateColumns   string // the first three of these: what a chat's own channel tells
 	text           text
 	watch          watch
 
