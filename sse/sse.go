@@ -142,9 +142,9 @@ func (s *Server) retry() time.Duration {
 	return base + rand.N(base)
 }
 
-// beat is the time to the next heartbeat, a twentieth more or less, so that
-// clients which came in one wave are not written to in one for ever.
+// beat is the time to the next heartbeat, up to a twentieth more, so that clients
+// which came in one wave are not written to in one for ever.
 func (s *Server) beat() time.Duration {
 	every := cmp.Or(s.Heartbeat, 15*time.Second)
-	return every - every/20 + rand.N(every/10)
+	return every + rand.N(every/20)
 }

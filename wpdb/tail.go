@@ -191,11 +191,11 @@ func (t *Tail) Run(ctx context.Context) error {
 }
 
 // How the pause between two reads grows: none while the conversation is lively,
-// then in proportion to the silence, so that a minute of it leads to the idle
-// interval and whoever answers within seconds is read within its hundredth.
+// then in proportion to the silence, so that half a minute of it leads to the
+// idle interval.
 const (
 	lively = 10 * time.Second
-	easing = 50
+	easing = 25
 )
 
 // maxBehind is how many reads that came late are made up for.

@@ -210,8 +210,8 @@ func TestTailEasesToIdle(t *testing.T) {
 			min, max int // reads in the 10 s after
 		}{
 			{0, 185, 200},
-			{20 * time.Second, 28, 42},
-			{40 * time.Second, 12, 16},
+			{20 * time.Second, 14, 22},
+			{36 * time.Second, 10, 11},
 			{61 * time.Second, 10, 10},
 			{time.Hour, 10, 10},
 		} {
@@ -268,9 +268,9 @@ func TestTailDeliversInOrderOfCommit(t *testing.T) {
 			x := b.table.Begin()
 			x.Insert(memrows.Message{Chat: 1})
 			b.say(1)
-			time.Sleep(59 * time.Second)
+			time.Sleep(58 * time.Second)
 			b.say(1)
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(1100 * time.Millisecond)
 			x.Commit()
 		}, []int64{2, 3, 1}, nil, 1},
 		{"after the window", func(b *bench) {
@@ -356,7 +356,11 @@ func TestTailDoubt(t *testing.T) {
 	}
 	open := func(t *testing.T, b *bench) []int64 {
 		b.say(1)
-		return last(t, b.after(100*time.Millisecond)).Mark.Open
+		batches := b.after(100 * time.Millisecond)
+		if len(batches) == 0 {
+			batches = b.after(time.Second) // it reads slowly after a silence
+		}
+		return last(t, batches).Mark.Open
 	}
 	t.Run("a rolled-back id leaves the cursors after five seconds", func(t *testing.T) {
 		inBubble(t, memrows.Source{}, wpdb.TailOptions{}, nil, func(t *testing.T, b *bench) {

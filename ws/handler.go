@@ -16,7 +16,7 @@ import (
 type Server struct {
 	Hub *hub.Hub
 	Lot *park.Lot
-	// Heartbeat is the pause between two pings, give or take a twentieth; 0 is 15 s.
+	// Heartbeat is the pause between two pings, and up to a twentieth more; 0 is 15 s.
 	Heartbeat time.Duration
 }
 

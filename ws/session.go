@@ -44,7 +44,7 @@ type Listener interface {
 // while a method of park.Conn runs, so Holder.Closed may come from within any of
 // these calls.
 type Session struct {
-	// Heartbeat is the pause between two pings, give or take a twentieth; 0 means
+	// Heartbeat is the pause between two pings, and up to a twentieth more; 0 means
 	// DefaultHeartbeat. Set it, and Decoder.MaxMessage, before the connection is held.
 	Heartbeat time.Duration
 	// Decoder reads what the client sends. Only Received may use it.
@@ -178,14 +178,14 @@ func (s *Session) setAlarm(c park.Conn, d time.Duration) {
 	}
 }
 
-// beat is the time to the next ping: Heartbeat and a twentieth more or less, so
+// beat is the time to the next ping: Heartbeat and up to a twentieth more, so
 // that clients which came in one wave do not answer in one for ever.
 func (s *Session) beat() time.Duration {
 	d := s.Heartbeat
 	if d <= 0 {
 		d = DefaultHeartbeat
 	}
-	return d - d/20 + rand.N(d/10+1)
+	return d + rand.N(d/20+1)
 }
 
 // sayClose hands over the close frame, when no Send is under way and nobody else
