@@ -53,6 +53,7 @@ type Gateway struct {
 	cfg       config.Config
 	log       *slog.Logger
 	keys      token.Keys
+	allowed   []string // auth.allowed_origins in lower case, as browsers send them
 	admission *admission
 	metrics   *metrics
 	lot       *park.Lot
@@ -83,6 +84,9 @@ func New(opt Options) (*Gateway, error) {
 	g := &Gateway{opt: opt, cfg: opt.Config, log: opt.Logger, sameSite: http.Header{"Vary": {"Origin"}}}
 	if g.opt.Connect == nil {
 		g.opt.Connect = g.connectSite
+	}
+	for _, origin := range g.cfg.Auth.AllowedOrigins {
+		g.allowed = append(g.allowed, strings.ToLower(origin))
 	}
 	if !g.cfg.Auth.Secret.Empty() {
 		g.keys.Secret = []byte(g.cfg.Auth.Secret.Reveal())
@@ -272,14 +276,10 @@ func sourceNames(b *Backend) []string {
 
 // origins are all from which browsers may come.
 func (g *Gateway) origins(b *Backend) []string {
-	list := slices.Clone(g.cfg.Auth.AllowedOrigins)
-	for i := range list {
-		list[i] = strings.ToLower(list[i])
+	if b.Origins == nil {
+		return g.allowed
 	}
-	if b.Origins != nil {
-		list = append(list, b.Origins()...)
-	}
-	return list
+	return append(slices.Clip(g.allowed), b.Origins()...)
 }
 
 // prefixNet converts for echo, which still speaks net.IPNet.

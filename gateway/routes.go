@@ -165,9 +165,7 @@ func (g *Gateway) serveInfo(c echo.Context) error {
 	}
 	if at := g.attached.Load(); at != nil {
 		cors(c.Response().Header(), c.Request(), g.origins(at.backend))
-		for _, f := range at.backend.Feeds {
-			i.Sources = append(i.Sources, f.Tail.Name())
-		}
+		i.Sources = append(i.Sources, sourceNames(at.backend)...)
 	}
 	c.Response().Header().Set("Cache-Control", "no-store")
 	return c.JSON(http.StatusOK, i)
