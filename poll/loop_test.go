@@ -11,14 +11,16 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"holdline/internal/chat"
 	"holdline/internal/park"
 )
 
 // fakeLoop has the test answer for the plugin: every look is a question.
 type fakeLoop struct {
 	t         *testing.T
-	channel   string
+	channel   string // "" for none
 	hold      time.Duration
+	again     time.Duration
 	questions chan question
 	told      chan struct{}
 	busy      atomic.Bool
@@ -30,17 +32,18 @@ type question struct {
 }
 
 type reply struct {
-	body string
-	now  bool
-	err  error
+	*chat.Reply
+	err   error
+	panic any
 }
 
 var (
 	nothing = reply{}
 	broken  = reply{err: errors.New("the database does not answer")}
+	half    = reply{Reply: yes("half").Reply, err: broken.err}
 )
 
-func yes(body string) reply { return reply{body: body, now: true} }
+func yes(body string) reply { return reply{Reply: &chat.Reply{Body: []byte(body)}} }
 
 // serve makes the loop of the next request.
 func (h *house) serve(channel string, hold time.Duration) *fakeLoop {
@@ -51,23 +54,40 @@ func (h *house) serve(channel string, hold time.Duration) *fakeLoop {
 	return l
 }
 
-func (l *fakeLoop) Channels() []string { return []string{l.channel} }
+func (l *fakeLoop) Channels() []string {
+	defer l.alone()()
+	if l.channel == "" {
+		return nil
+	}
+	return []string{l.channel}
+}
 
-func (l *fakeLoop) Hold() time.Duration { return l.hold }
+func (l *fakeLoop) Hold() time.Duration {
+	defer l.alone()()
+	return l.hold
+}
 
-func (l *fakeLoop) Answer(ctx context.Context, final bool) ([]byte, bool, error) {
+func (l *fakeLoop) Again() time.Duration {
+	defer l.alone()()
+	return l.again
+}
+
+func (l *fakeLoop) Answer(ctx context.Context, final bool) (*chat.Reply, error) {
 	defer l.alone()()
 	q := question{final, make(chan reply, 1)}
 	select {
 	case l.questions <- q:
 	case <-ctx.Done():
-		return nil, false, ctx.Err()
+		return nil, ctx.Err()
 	}
 	select {
 	case r := <-q.reply:
-		return []byte(r.body), r.now, r.err
+		if r.panic != nil {
+			panic(r.panic)
+		}
+		return r.Reply, r.err
 	case <-ctx.Done():
-		return nil, false, ctx.Err()
+		return nil, ctx.Err()
 	}
 }
 
@@ -211,11 +231,10 @@ func TestHoldOfALoopEnds(t *testing.T) {
 		want string
 		told int
 	}{
-		"with nothing":          {nothing, "", 1},
-		"with something":        {yes("late"), "late", 1},
-		"with PHP's last words": {reply{body: "null"}, "null", 1},
-		"with an error":         {broken, "", 0},
-		"with half an answer":   {reply{"half", true, broken.err}, "", 0},
+		"with nothing":        {nothing, "", 0},
+		"with something":      {yes("late"), "late", 1},
+		"with an error":       {broken, "", 0},
+		"with half an answer": {half, "", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			houses(t, func(t *testing.T, h *house) {
@@ -262,8 +281,8 @@ func TestLoopOutlivesErrors(t *testing.T) {
 		l := h.serve(channel, time.Minute)
 		b.ask("/loop")
 		l.asked(false, broken)
-		l.asked(false, reply{"half", true, broken.err}) // subscribed
-		l.asked(false, broken)                          // a try of its own
+		l.asked(false, half)   // subscribed
+		l.asked(false, broken) // a try of its own
 		l.asked(false, yes("found"))
 		if a := b.answer(); a.status != 200 || a.body != "found" {
 			t.Errorf("%+v", a)

@@ -42,8 +42,11 @@ type house struct {
 	served chan error         // one for each request whose Serve has returned
 	leave  context.CancelFunc // ends the lot, not the server
 
+	logged atomic.Int32 // records of errors
+
 	mu     sync.Mutex
-	loop   poll.Loop // for the next request of /loop
+	loop   poll.Loop   // for the next request of /loop
+	header http.Header // for the answers to loops
 	passes []*pass
 }
 
@@ -59,6 +62,24 @@ func (p *pass) Release() {
 	}
 }
 
+// errorCounter counts errors that come with a stack.
+type errorCounter struct {
+	slog.Handler
+	n *atomic.Int32
+}
+
+func (c errorCounter) Enabled(context.Context, slog.Level) bool { return true }
+
+func (c errorCounter) Handle(_ context.Context, r slog.Record) error {
+	r.Attrs(func(a slog.Attr) bool {
+		if r.Level == slog.LevelError && a.Key == "stack" && strings.Contains(a.Value.String(), "fakeLoop") {
+			c.n.Add(1)
+		}
+		return true
+	})
+	return nil
+}
+
 // houses runs a test for both ways to hold a connection.
 func houses(t *testing.T, test func(t *testing.T, h *house)) {
 	for name, options := range map[string]park.Options{"epoll": {}, "goroutine": {Portable: true}} {
@@ -72,7 +93,7 @@ func open(t *testing.T, options park.Options, http2 bool) *house {
 	h.table = &table{hub: h.hub}
 	h.hub.Add(h.table)
 	h.polls = &poll.Server{Hub: h.hub, Lot: h.lot}
-	h.loops = &poll.Loops{Hub: h.hub, Lot: h.lot, Logger: slog.New(slog.DiscardHandler)}
+	h.loops = &poll.Loops{Hub: h.hub, Lot: h.lot, Logger: slog.New(errorCounter{slog.DiscardHandler, &h.logged})}
 	h.server = httptest.NewUnstartedServer(h)
 	h.server.EnableHTTP2 = http2
 	if http2 {
@@ -121,10 +142,10 @@ func (h *house) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h.mu.Lock()
 	h.passes = append(h.passes, p)
-	loop := h.loop
+	req := poll.LoopRequest{Loop: h.loop, Pass: p, Header: h.header}
 	h.mu.Unlock()
 	if r.URL.Path == "/loop" {
-		h.served <- h.loops.Serve(w, r, loop, p)
+		h.served <- h.loops.Serve(w, r, req)
 		return
 	}
 	wish.Channels, wish.Pass, wish.Header = strings.Split(query.Get("channels"), ","), p, http.Header{"Vary": {"Origin"}}

@@ -1,6 +1,7 @@
 // Package poll serves held long polls: a request is kept until one of its
 // channels has something to say, answered with all of it, and its connection
-// goes back to the HTTP server for the next one.
+// goes back to the HTTP server for the next one. So do the loops of plugins, which
+// are answered in their own words (Loops).
 package poll
 
 import (

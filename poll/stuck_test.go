@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"holdline/internal/chat"
 	"holdline/internal/park"
 )
 
@@ -20,14 +21,15 @@ type stuckLoop struct {
 	told  int
 }
 
-func (l *stuckLoop) Channels() []string  { return nil }
-func (l *stuckLoop) Hold() time.Duration { return 0 }
-func (l *stuckLoop) Told()               { l.told++ }
+func (l *stuckLoop) Channels() []string   { return nil }
+func (l *stuckLoop) Hold() time.Duration  { return 0 }
+func (l *stuckLoop) Again() time.Duration { return 0 }
+func (l *stuckLoop) Told()                { l.told++ }
 
-func (l *stuckLoop) Answer(context.Context, bool) ([]byte, bool, error) {
+func (l *stuckLoop) Answer(context.Context, bool) (*chat.Reply, error) {
 	l.looks++
 	<-l.free
-	return []byte("at last"), true, nil
+	return &chat.Reply{Body: []byte("at last")}, nil
 }
 
 // fakeConn keeps what was said last, and its clock is the bubble's.

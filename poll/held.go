@@ -1,0 +1,206 @@
+package poll
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"holdline/internal/chat"
+	"holdline/internal/hub"
+	"holdline/internal/park"
+)
+
+// held is one loop that waits. A look at it happens on one asker at a time;
+// events that come meanwhile make for one more.
+type held struct {
+	loops     *Loops
+	loop      Loop
+	conn      park.Conn
+	sub       atomic.Pointer[hub.Sub]
+	pass      Pass
+	header    http.Header // for whatever is answered
+	until     time.Time
+	places    []place                    // in the roll, which guards it
+	said      atomic.Pointer[chat.Reply] // the answer, by whoever was first to give one
+	state     atomic.Uint32              // of the looks: rest, due, looking, again
+	final     atomic.Bool                // the hold is over
+	ended     atomic.Bool
+	raw       bool // HTTP/1.x: the head is ours to write
+	keepAlive bool
+}
+
+const (
+	rest    uint32 = iota
+	due            // in the queue
+	looking        // with an asker
+	again          // with an asker, and something has come since
+)
+
+var (
+	_ hub.Subscriber = (*held)(nil)
+	_ park.Holder    = (*held)(nil)
+)
+
+func (h *held) subscribed(sub *hub.Sub) {
+	h.sub.Store(sub)
+	if h.ended.Load() {
+		sub.Close()
+	}
+}
+
+// wake asks for a look.
+func (h *held) wake() {
+	for {
+		switch s := h.state.Load(); s {
+		case rest:
+			if h.state.CompareAndSwap(rest, due) {
+				h.loops.put(h)
+				return
+			}
+		case looking:
+			if h.state.CompareAndSwap(looking, again) {
+				return
+			}
+		default:
+			return
+		}
+	}
+}
+
+// look asks the loop once, or once more if something came meanwhile.
+func (h *held) look(ctx context.Context) {
+	h.state.Store(looking)
+	for !h.ended.Load() && h.said.Load() == nil {
+		reply, pause := h.ask(ctx, h.final.Load())
+		if reply != nil {
+			h.say(reply, h.keepAlive)
+			return
+		}
+		h.rearm(pause)
+		if h.state.CompareAndSwap(looking, rest) {
+			return
+		}
+		h.state.Store(looking)
+	}
+}
+
+// ask has the loop look once. A nil reply means that it goes on waiting, and
+// pause when to look again if no event comes before, 0 for not.
+func (h *held) ask(ctx context.Context, final bool) (reply *chat.Reply, pause time.Duration) {
+	ok := h.loops.guard(func() {
+		ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+		defer cancel()
+		found, err := h.loop.Answer(ctx, final)
+		if err == nil {
+			err = sendable(found)
+		}
+		switch {
+		case err != nil:
+			h.loops.Logger.Debug("a loop could not be looked at", "error", err)
+			pause = retryPause
+		case found != nil:
+			reply = found
+		case !final:
+			pause = h.loop.Again()
+		}
+	})
+	if !ok || final && reply == nil {
+		return &h.loops.nothing, 0
+	}
+	return reply, pause
+}
+
+// sendable finds a status that cannot end a request: net/http panics on some, and
+// a browser would wait for another answer behind the others (RFC 9110 section
+// 15.2).
+func sendable(reply *chat.Reply) error {
+	if reply != nil && reply.Status != 0 && (reply.Status < 200 || reply.Status > 999) {
+		return fmt.Errorf("its answer has the status %d", reply.Status)
+	}
+	return nil
+}
+
+// Live looks once: something may have come between the first look and now.
+func (h *held) Live(string, *hub.Delivery) { h.wake() }
+
+// Deliver implements hub.Subscriber: what came is only a reason to look.
+func (h *held) Deliver(*hub.Delivery) { h.wake() }
+
+// rearm waits for the end of the hold, or with a pause for a look before that.
+func (h *held) rearm(pause time.Duration) {
+	left := time.Until(h.until)
+	if pause > 0 {
+		left = min(left, pause)
+	}
+	h.setAlarm(left)
+}
+
+// setAlarm asks for an alarm after d, or as soon as may be: the Lot takes 0 for
+// none.
+func (h *held) setAlarm(d time.Duration) { h.conn.SetAlarm(max(d, 1)) }
+
+// Alarm is the end of the hold, or the end of the patience with the look that
+// then is due, or before both the time to look without an event.
+func (h *held) Alarm(park.Conn) {
+	over := time.Since(h.until)
+	switch {
+	case over >= answerTimeout:
+		h.end(h.keepAlive)
+		return
+	case over >= 0:
+		h.final.Store(true)
+		h.setAlarm(answerTimeout - over)
+	default:
+		h.setAlarm(-over) // should the look not come to set its own
+	}
+	h.wake()
+}
+
+// say gives the answer, unless another has been given.
+func (h *held) say(reply *chat.Reply, keepAlive bool) {
+	if h.said.CompareAndSwap(nil, reply) {
+		h.conn.Finish(h.response(reply, keepAlive), keepAlive)
+	}
+}
+
+// end answers that nothing came, whatever a look may find that is under way: it
+// will not be told, so it is found again by the next request.
+func (h *held) end(keepAlive bool) { h.say(&h.loops.nothing, keepAlive) }
+
+// told tells the loop that its reply is on its way.
+func (h *held) told(reply *chat.Reply) {
+	if reply != nil && reply != &h.loops.nothing {
+		h.loops.guard(h.loop.Told)
+	}
+}
+
+// WantsBytes implements park.Reader: what the client sends now is its next
+// request.
+func (h *held) WantsBytes() bool { return false }
+
+// Received implements park.Holder.
+func (h *held) Received(park.Conn, []byte) {}
+
+// Closed implements park.Holder. Only here it is known whether an answer found
+// its browser.
+func (h *held) Closed(_ park.Conn, why park.Reason) {
+	h.ended.Store(true)
+	h.loops.roll.leave(h)
+	if why == park.ReasonFinished {
+		h.told(h.said.Load())
+	}
+	if sub := h.sub.Load(); sub != nil {
+		sub.Close()
+	}
+	h.pass.Release()
+}
+
+// Pass is the client's right to be here, for whoever checks it again.
+func (h *held) Pass() any { return h.pass }
+
+// End answers that nothing came: to a legacy loop that is the only good-bye
+// there is, and its next request finds what has come meanwhile. It goes to the
+// server's successor, hence over a new connection.
+func (h *held) End(park.Reason, time.Duration) { h.end(false) }

@@ -1,0 +1,87 @@
+package poll
+
+import (
+	"maps"
+	"slices"
+	"sync"
+)
+
+// roll lists the loops that are held: all of them, and those of each channel. The
+// hub's lists would not do: a loop without channels is not in them, and all that
+// they can be told is an event, which would go to streams as well.
+type roll struct {
+	mu     sync.Mutex
+	all    map[*held]struct{}
+	firsts map[string]*place
+}
+
+// place is where one loop stands in the list of one channel. There are tens of
+// thousands, so it is kept small.
+type place struct {
+	channel    string
+	held       *held
+	prev, next *place
+}
+
+// enter lists a loop, unless its connection has been closed already.
+func (r *roll) enter(h *held, channels []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if h.ended.Load() {
+		return // leave has been here
+	}
+	if r.all == nil {
+		r.all, r.firsts = make(map[*held]struct{}), make(map[string]*place)
+	}
+	r.all[h] = struct{}{}
+	if len(channels) == 0 {
+		return
+	}
+	h.places = make([]place, len(channels))
+	for i, channel := range channels {
+		p := &h.places[i]
+		*p = place{channel: channel, held: h, next: r.firsts[channel]}
+		if p.next != nil {
+			p.next.prev = p
+		}
+		r.firsts[channel] = p
+	}
+}
+
+// leave strikes a loop off; it must have been marked as ended.
+func (r *roll) leave(h *held) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.all, h)
+	for i := range h.places {
+		p := &h.places[i]
+		if p.next != nil {
+			p.next.prev = p.prev
+		}
+		switch {
+		case p.prev != nil:
+			p.prev.next = p.next
+		case p.next != nil:
+			r.firsts[p.channel] = p.next
+		default:
+			delete(r.firsts, p.channel)
+		}
+	}
+	h.places = nil
+}
+
+// wake asks for a look at every loop of a channel.
+func (r *roll) wake(channel string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for p := r.firsts[channel]; p != nil; p = p.next {
+		p.held.wake()
+	}
+}
+
+// list returns every loop that is held at this moment.
+func (r *roll) list() []*held {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.AppendSeq(make([]*held, 0, len(r.all)), maps.Keys(r.all))
+}
