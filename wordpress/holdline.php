@@ -314,7 +314,7 @@ function holdline_sync()
     if (!is_array($call)) {
         holdline_answer(400, array('ok' => false, 'error' => 'json'));
     }
-    foreach (array('beats' => 1000, 'transitions' => 1000, 'read' => 5000, 'missed' => 200) as $name => $most) {
+    foreach (array('beats' => 1000, 'transitions' => 1000, 'read' => 5000, 'missed' => 200, 'adopt' => 50) as $name => $most) {
         if (!isset($call[$name]) || !is_array($call[$name])) {
             $call[$name] = array();
         }
@@ -327,10 +327,18 @@ function holdline_sync()
     }
     // Other plugins' listeners may print; the answer must stay JSON.
     ob_start();
+    $since = holdline_since();
+    $adopted = array();
+    $ids = array_filter($call['adopt'], 'holdline_is_id');
+    foreach (array_unique($ids) as $cid) {
+        $adopted[$cid] = holdline_adopt($cid, $since);
+    }
     $done = holdline_apply($call);
+    $done['skipped'] += count($call['adopt']) - count($ids);
     ob_end_clean();
     holdline_answer(200, array('ok' => true, 'version' => HOLDLINE_VERSION, 'plugin' => holdline_plugin_version(),
-        'done' => $done, 'time' => time(), 'hello' => holdline_hello(), 'strings' => holdline_strings()));
+        'done' => $done, 'adopted' => (object) $adopted, 'time' => time(),
+        'hello' => holdline_hello() + array('since' => $since), 'strings' => holdline_strings()));
 }
 
 function holdline_answer($status, $answer)
@@ -572,18 +580,64 @@ function holdline_strings()
     );
 }
 
+// --- chats that are older than Holdline -------------------------------------------------------
+
+/**
+ * The highest chat of the site's first sync call: later ones got a cookie as they
+ * began. 0 once ids begin anew, as they do when the plugin's whole history is
+ * deleted. Options are read and written without WordPress's caches, since two
+ * calls at once must not disagree.
+ */
+function holdline_since()
+{
+    global $wpdb;
+    $ask = "SELECT (SELECT COALESCE(MAX(id), 0) FROM {$wpdb->prefix}wplc_chat_sessions) AS last,"
+        . " (SELECT option_value FROM {$wpdb->options} WHERE option_name = 'holdline_since') AS since";
+    $before = $wpdb->suppress_errors(); // a site that never had the plugin has no table
+    $row = $wpdb->get_row($ask);
+    $wpdb->suppress_errors($before);
+    if ($row && $row->since === null) {
+        $wpdb->query($wpdb->prepare("INSERT IGNORE INTO {$wpdb->options} (option_name, option_value, autoload)"
+            . " VALUES ('holdline_since', %d, 'no'), ('holdline_adopted', '', 'no')", array($row->last)));
+        $row = $wpdb->get_row($ask);
+    }
+    if ($row && (int) $row->last < (int) $row->since) {
+        $wpdb->query("UPDATE {$wpdb->options} SET option_value = '0' WHERE option_name = 'holdline_since'");
+        return 0;
+    }
+    return $row ? (int) $row->since : 0;
+}
+
+/**
+ * Gives a chat that still lives and began before Holdline to who asks first: true
+ * once and never again. All that were given away are in one option, which cannot
+ * grow for long, because only chats that are alive from then on get into it.
+ */
+function holdline_adopt($cid, $since)
+{
+    global $wpdb;
+    $yesterday = gmdate('Y-m-d H:i:s', strtotime(current_time('mysql') . ' UTC') - 86400);
+    if ($cid > $since || !$wpdb->get_var($wpdb->prepare("SELECT id FROM {$wpdb->prefix}wplc_chat_sessions"
+        . ' WHERE id = %d AND status IN (2,3,5,10,12) AND last_active_timestamp > %s', array($cid, $yesterday)))) {
+        return false;
+    }
+    // One statement asks and notes, so one of two that ask at once finds nothing to change.
+    return $wpdb->query($wpdb->prepare("UPDATE {$wpdb->options} SET option_value = CONCAT(option_value, ',', %d)"
+        . " WHERE option_name = 'holdline_adopted' AND NOT FIND_IN_SET(%d, option_value)", array($cid, $cid))) === 1;
+}
+
 // --- who may read: visitors' cookies and tokens -----------------------------------------------
 
 /**
  * Before the INSERT of a chat: its browser shall get the cookie that binds the
  * two. Only a row that is really made counts; the plugin's hooks also fire for
- * whatever number a browser sends. When the request came through Holdline, that
- * sets the cookie.
+ * whatever number a browser sends. Holdline, when the request came through it,
+ * leaves this to us: it sees an answer, and not whether that made a row.
  */
 function holdline_expect_session()
 {
     global $wpdb;
-    if (!empty($_SERVER['HTTP_X_HOLDLINE_FORWARDED']) || headers_sent()) {
+    if (headers_sent()) {
         return;
     }
     $state = &holdline_state();
@@ -616,7 +670,14 @@ function holdline_bind()
     $channels = array_slice(array_unique(array_merge($channels, array('wplc/' . $id))), -HOLDLINE_MAX_BOUND);
     $life = 7 * 86400;
     header('Set-Cookie: ' . HOLDLINE_COOKIE . '=' . holdline_binding(HOLDLINE_SECRET, $channels, $now + $life)
-        . '; Path=/; Max-Age=' . $life . '; HttpOnly; SameSite=Lax' . (is_ssl() ? '; Secure' : ''), false);
+        . '; Path=/; Max-Age=' . $life . '; HttpOnly; SameSite=Lax' . (holdline_is_https() ? '; Secure' : ''), false);
+}
+
+/** Whether the browser speaks TLS: WordPress does not read what Holdline says of that. */
+function holdline_is_https()
+{
+    return is_ssl() || !empty($_SERVER['HTTP_X_HOLDLINE_FORWARDED'])
+        && isset($_SERVER['HTTP_X_FORWARDED_PROTO']) && $_SERVER['HTTP_X_FORWARDED_PROTO'] === 'https';
 }
 
 function holdline_cookie()

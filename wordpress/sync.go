@@ -24,6 +24,7 @@ const (
 	MaxSyncTransitions = 1000
 	MaxSyncRead        = 5000
 	MaxSyncMissed      = 200
+	MaxSyncAdopt       = 50
 )
 
 // Sync asks for the writes that the plugin's own loops would have made. Every
@@ -37,6 +38,9 @@ type Sync struct {
 	Read        []int64      `json:"read,omitempty"`   // ids of messages that were delivered
 	Missed      []int64      `json:"missed,omitempty"` // chats in status 12 whose visitor was just told
 	Age         bool         `json:"age,omitempty"`    // run the plugin's ageing afterwards
+	// Adopt asks for chats that began before Holdline, each on behalf of the first
+	// browser that polls for it.
+	Adopt []int64 `json:"adopt,omitempty"`
 }
 
 // Visit is what a visitor's poll tells of itself, raw from its request. What is
@@ -82,7 +86,10 @@ type SyncAnswer struct {
 		Missed      int `json:"missed"`
 		Skipped     int `json:"skipped"` // items that made no sense or that the database refused
 	} `json:"done"`
-	Hello struct {
+	// Adopted has true, once for ever, for each chat of Adopt by its decimal id
+	// that is not above Hello.Since, is alive and was active within a day.
+	Adopted map[string]bool `json:"adopted"`
+	Hello   struct {
 		WordPress string `json:"wordpress"`
 		PHP       string `json:"php"`
 		Locale    string `json:"locale"`
@@ -92,6 +99,9 @@ type SyncAnswer struct {
 		// Custom names filters of the loops' answers on which code of the site
 		// listens: there, only PHP can answer.
 		Custom []string `json:"custom"`
+		// Since is the highest chat at the first sync call of all; later ones are
+		// bound by cookie as they begin. 0: none is to be adopted (any more).
+		Since int64 `json:"since"`
 	} `json:"hello"`
 	// Strings are the loops' texts in the site's language, by names such as
 	// "admin", "agent_ended", "no_answer" and "retry".

@@ -88,6 +88,7 @@ function wplc_update_chat_statuses()
 class Statements
 {
     public $prefix = 'wp_';
+    public $options = 'wp_options';
     public $insert_id = 0;
 
     public function query($sql)
@@ -99,10 +100,22 @@ class Statements
     {
         return vsprintf($sql, (array) $args);
     }
+    public function suppress_errors($suppress = true)
+    {
+        return false;
+    }
     public function get_row($sql)
     {
         $this->query($sql);
+        if (strpos($sql, 'holdline_since')) {
+            return (object) array('last' => '120', 'since' => '100');
+        }
         return strpos($sql, 'id = 44 ') ? (object) array('name' => 'Ann', 'email' => 'ann@example.com') : null;
+    }
+    public function get_var($sql)
+    {
+        $this->query($sql);
+        return strpos($sql, 'id = 44 ') ? '44' : null;
     }
     public function update($table, $data, $where, $formats, $where_formats)
     {
