@@ -121,8 +121,8 @@ func (c Config) Origins() map[string]string { return maps.Clone(c.origins) }
 
 // SetFromWordPress fills a setting from the site's wp-config.php. It does nothing when the setting has a value already,
 // or was set to nothing on purpose (a socket login without a password); an empty value changes nothing either. The keys
-// are those the table marks: database.address, name, user, password and table_prefix, and wordpress.url. Any other key is
-// a mistake in the program and panics. Not for concurrent use.
+// are those the table marks: database.address, name, user, password and table_prefix, wordpress.url and auth.secret. Any
+// other key is a mistake in the program and panics. Not for concurrent use.
 func (c *Config) SetFromWordPress(key, value string) {
 	if s, ok := find(key); !ok || !s.wordpress {
 		panic(fmt.Sprintf("config: %q is not a setting that wp-config.php can fill", key))

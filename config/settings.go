@@ -64,7 +64,7 @@ func table() []setting {
 		{key: "tail.gap_window", def: "60s", help: "how long a skipped row id may still turn up", rule: duration(time.Second, time.Hour)},
 		{key: "tail.batch", def: "500", help: "rows per query at most", rule: number(1, 10_000)},
 
-		{key: "auth.secret", help: "key that signs tokens and visitor bindings; a file is safer, for others can read flags and variables", rule: secret(minSecret, "at least 32 random bytes, such as `openssl rand -hex 32` prints"), sample: "at-least-32-random-bytes-such-as-openssl-rand-hex-32-prints"},
+		{key: "auth.secret", help: "key that signs tokens and visitor bindings; a file is safer, for others can read flags and variables", rule: secret(minSecret, "at least 32 random bytes, such as `openssl rand -hex 32` prints"), sample: "at-least-32-random-bytes-such-as-openssl-rand-hex-32-prints", wordpress: true},
 		{key: "auth.secret_file", help: "file with that key, instead of the key itself", rule: filePath(), sample: "/etc/holdline/secret"},
 		{key: "auth.allowed_origins", help: "other origins whose pages may connect", rule: listOf("scheme://host[:port] without a path, such as https://example.com", webOrigin), sample: "https://www.example.com"},
 		{key: "auth.recheck", def: "10s", help: "how often the logins of live connections are checked again", rule: duration(100*time.Millisecond, time.Hour)},

@@ -104,6 +104,25 @@ func Open(opt Options, logger *slog.Logger) (*DB, error) {
 // until their context ends.
 func (db *DB) Shared() Querier { return db.shared }
 
+// Check asks the database for a sign of life and tells how it is. With nobody
+// listening no query is made for minutes, so the last one says little.
+func (db *DB) Check(ctx context.Context) Health {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	rows, err := db.shared.QueryContext(ctx, "SELECT 1")
+	if err == nil {
+		rows.Close()
+	}
+	health := db.Health()
+	if ctx.Err() != nil && health.OK {
+		return Health{Since: time.Now(), Trouble: "the database does not answer: look at its load and its log"}
+	}
+	return health
+}
+
+// checkTimeout is how long a sign of life may take.
+const checkTimeout = 2 * time.Second
+
 // Health tells whether the database answered the last query.
 func (db *DB) Health() Health { return db.health.get() }
 
