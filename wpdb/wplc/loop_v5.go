@@ -21,17 +21,11 @@ func (r *round) visitor5(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	st, form := r.st, r.l.form
-	if st.round == 1 {
-		st.array.set("check", []byte("false"))
-	}
-	st.array.set("wplc_name", jsonText(echoed(form.name)))
-	st.array.set("wplc_email", jsonText(echoed(form.email)))
-	st.array.set("cid", jsonText(form.cid))
-
+	st := r.st
+	r.head5()
 	r.settle(&row)
 	done := false
-	if row.equals(form.status) {
+	if row.equals(r.l.form.status) {
 		done, err = r.match5(ctx, row)
 	} else {
 		done, err = r.mismatch5(ctx, row)
@@ -47,6 +41,17 @@ func (r *round) visitor5(ctx context.Context) error {
 		r.answer.Body = st.array.json()
 	}
 	return nil
+}
+
+// head5 sets what every answer of the visitor's loop begins with.
+func (r *round) head5() {
+	array, form := &r.st.array, r.l.form
+	if r.st.round == 1 {
+		array.set("check", []byte("false"))
+	}
+	array.set("wplc_name", jsonText(echoed(form.name)))
+	array.set("wplc_email", jsonText(echoed(form.email)))
+	array.set("cid", jsonText(form.cid))
 }
 
 func (r *round) match5(ctx context.Context, row chatRow) (done bool, err error) {

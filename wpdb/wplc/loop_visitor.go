@@ -17,20 +17,11 @@ func (r *round) visitor8(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	st, form := r.st, r.l.form
-	if st.round == 1 {
-		st.array.set("check", []byte("false"))
-		st.array.set("debug", jsonText(""))
-		st.array.set("aname", jsonText(r.l.strings().Admin))
-	}
-	st.array.set("wplc_name", jsonText(echoed(form.name)))
-	st.array.set("wplc_email", jsonText(echoed(form.email)))
-	st.array.set("cid", jsonText(form.cid))
-	st.array.set("aid", jsonText(form.cid))
-
+	st := r.st
+	r.head8()
 	r.settle(&row)
 	done := false
-	if row.equals(form.status) {
+	if row.equals(r.l.form.status) {
 		done, err = r.match8(ctx, row)
 	} else {
 		done, err = r.mismatch8(ctx, row)
@@ -53,6 +44,20 @@ func (r *round) visitor8(ctx context.Context) error {
 		r.answer.Body = st.array.json()
 	}
 	return nil
+}
+
+// head8 sets what every answer of the visitor's loop begins with.
+func (r *round) head8() {
+	array, form := &r.st.array, r.l.form
+	if r.st.round == 1 {
+		array.set("check", []byte("false"))
+		array.set("debug", jsonText(""))
+		array.set("aname", jsonText(r.l.strings().Admin))
+	}
+	array.set("wplc_name", jsonText(echoed(form.name)))
+	array.set("wplc_email", jsonText(echoed(form.email)))
+	array.set("cid", jsonText(form.cid))
+	array.set("aid", jsonText(form.cid))
 }
 
 // settle lets the row show what PHP would have written by now.
@@ -225,6 +230,9 @@ func sameNumber(a, b string) bool {
 func (r *round) beat(row chatRow, e Effect) {
 	e.CID, e.Session = r.l.CID, r.l.form.session
 	e.Switch = !sameNumber(row.session, e.Session)
+	if e.Kind != EffectMove {
+		e.From = row.status
+	}
 	r.answer.Effects = append(r.answer.Effects, e)
 	if e.Kind == EffectMove {
 		r.st.moved, r.st.movedFrom, r.st.movedTo = true, e.From, e.To

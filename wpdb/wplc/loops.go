@@ -121,7 +121,9 @@ type Effect struct {
 	Kind     EffectKind
 	CID      int64
 	Session  string // for the column session
-	From, To int64  // of EffectMove
+	// From is the status that the chat had, and To the one that EffectMove writes.
+	// A chat that no longer has From was changed by somebody else, and keeps that.
+	From, To int64
 	// Switch says that another page or tab of the visitor's had the chat until
 	// now. It is urgent: other held loops of this chat are told to stop once asked.
 	Switch      bool

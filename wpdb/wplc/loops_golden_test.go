@@ -34,27 +34,27 @@ const (
 	nobody = "DELETE FROM wp_wplc_chat_sessions"
 )
 
-func beatOf(cid int64, session string) []Effect {
-	return []Effect{{Kind: EffectBeat, CID: cid, Session: session}}
+func beatOf(cid int64, session string, status int64) []Effect {
+	return []Effect{{Kind: EffectBeat, CID: cid, Session: session, From: status}}
 }
 
 // goldenCases are sections 7.3 to 7.5 of the notes on the plugin's wire format:
 // 8.0.25 on WordPress 6.1.9 with PHP 8.2.
 func goldenCases() map[string]goldenCase {
 	return map[string]goldenCase{
-		"V-A": {delivered: []int64{905, 907}, effects: beatOf(41, "1552987800001")},
+		"V-A": {delivered: []int64{905, 907}, effects: beatOf(41, "1552987800001", 3)},
 		// PHP delivers 905 and 907 again with the next poll and marks them then.
 		"V-B": {delivered: []int64{905, 907}},
 		"V-C": {},
 		"V-D": {effects: []Effect{{Kind: EffectMove, CID: 45, Session: "1552987800005", From: 1, To: 8}}},
-		"V-E": {delivered: []int64{908}, effects: beatOf(46, "1552987800006")},
+		"V-E": {delivered: []int64{908}, effects: beatOf(46, "1552987800006", 10)},
 		"V-F": {},
-		"V-G": {effects: []Effect{{Kind: EffectMissed, CID: 44, Session: "1552987800004", Name: "Ann", Email: "ann@example.com"}}},
+		"V-G": {effects: []Effect{{Kind: EffectMissed, CID: 44, Session: "1552987800004", From: 12, Name: "Ann", Email: "ann@example.com"}}},
 		"V-H": {},
 		"V-I": {
 			setup:  "UPDATE wp_wplc_chat_sessions SET id = 1, session = 'A' WHERE id = 41; DELETE FROM wp_wplc_chat_msgs",
 			during: "UPDATE wp_wplc_chat_sessions SET session = 'B' WHERE id = 1",
-			after:  500 * time.Millisecond, effects: beatOf(1, "A"),
+			after:  500 * time.Millisecond, effects: beatOf(1, "A", 3),
 		},
 		"V-J": {},
 		"V-K": {forward: true},
@@ -63,8 +63,8 @@ func goldenCases() map[string]goldenCase {
 			during: "UPDATE wp_wplc_chat_sessions SET status = 3 WHERE id = 43",
 			after:  2 * time.Second,
 		},
-		"V-M": {effects: beatOf(43, "1552987800003")},
-		"V-N": {setup: "UPDATE wp_wplc_chat_msgs SET status = 1", effects: beatOf(41, "1552987800001")},
+		"V-M": {effects: beatOf(43, "1552987800003", 5)},
+		"V-N": {setup: "UPDATE wp_wplc_chat_msgs SET status = 1", effects: beatOf(41, "1552987800001", 3)},
 
 		"A-A":         {user: 1, delivered: []int64{904, 906}},
 		"A-B":         {user: 1, delivered: []int64{904, 906}},
@@ -95,7 +95,7 @@ func goldenCases5() map[string]goldenCase {
 		"5-V-first-contact": {forward: true},
 		"5-V-POST-5-DB-2":   {setup: status("2")},
 		"5-V-POST-2-DB-3":   {},
-		"5-V-POST-3-DB-3":   {delivered: []int64{2}, effects: beatOf(1, session)},
+		"5-V-POST-3-DB-3":   {delivered: []int64{2}, effects: beatOf(1, session, 3)},
 		"5-V-POST-3-DB-10":  {setup: status("10")},
 		"5-V-POST-3-DB-1":   {setup: status("1"), effects: []Effect{{Kind: EffectMove, CID: 1, Session: session, From: 1, To: 8}}},
 		"5-V-POST-2-DB-0":   {setup: status("0")},
