@@ -1,0 +1,156 @@
+package dropin_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// told is what the people of one conversation saw.
+type told struct {
+	visitor, agent, list []string
+	repeats              int // lines that the agent saw twice
+}
+
+// TestConversation compares what visitor and agent see through Holdline with what
+// they see through PHP alone.
+func TestConversation(t *testing.T) {
+	for _, f := range []front{nginx, apache} {
+		var want told
+		ok := t.Run(fmt.Sprint(php.name, " behind ", f), func(t *testing.T) {
+			want = converse(newStage(t, php, f))
+			t.Logf("the visitor saw\n%s\nthe agent saw, with %d lines twice,\n%s",
+				strings.Join(want.visitor, "\n"), want.repeats, strings.Join(want.agent, "\n"))
+		})
+		for _, w := range []way{native, relay} {
+			if !ok {
+				break
+			}
+			t.Run(fmt.Sprint(w.name, " behind ", f), func(t *testing.T) {
+				got := converse(newStage(t, w, f))
+				for _, side := range []struct {
+					name      string
+					got, want []string
+				}{{"visitor", got.visitor, want.visitor}, {"agent", got.agent, want.agent}, {"agents' list", got.list, want.list}} {
+					if diff := cmp.Diff(side.want, side.got); diff != "" {
+						t.Errorf("the %s saw something else than with PHP (-PHP +Holdline):\n%s", side.name, diff)
+					}
+				}
+				if got.repeats > want.repeats {
+					t.Errorf("the agent saw %d lines twice, with PHP %d", got.repeats, want.repeats)
+				}
+			})
+		}
+	}
+}
+
+// converse goes through a whole conversation. Each step waits for the one before
+// to be seen, so the order of what is seen is always the same.
+func converse(s *stage) told {
+	t := s.t
+	list := login(s, "admin").dashboard()
+	ann := visit(s, "1552987800001")
+	list.seen.await(t, `"status":"5"`)
+	ann.start("Ann O'Neil", "ann@example.com")
+	list.seen.await(t, "pending true")
+	ann.send("Hi, it's me \\ \"Ann\"")
+
+	chat := login(s, "admin").open(ann.chat())
+	chat.seen.await(t, "it's me", 1)
+	ann.seen.await(t, "state 3")
+	ann.seen.await(t, "has joined the chat")
+	list.seen.await(t, "Open Chat")
+	chat.write("Hello <a href='https://shop.example/?a=1&b=2'>here</a>")
+	ann.seen.await(t, "Hello")
+	ann.send("Grüße 漢\nline 2")
+	chat.seen.await(t, "line 2")
+
+	ann = reloadAndTalk(s, ann, chat)
+	minimiseAndTalk(s, ann, chat)
+	for i := range 10 {
+		chat.write(fmt.Sprintf("question %d.", i))
+		ann.send(fmt.Sprintf("answer %d.", i))
+	}
+	ann.seen.await(t, "question 9.")
+	chat.seen.await(t, "answer 9.")
+
+	chat.end()
+	ann.seen.await(t, "state 8")
+	ann.seen.await(t, "ended the chat")
+	chat.seen.await(t, "state 8")
+	ann.loops.Wait() // it stops by itself
+	beginsAnew(s, ann)
+	return tell(ann, chat, list)
+}
+
+// reloadAndTalk loads another page in the middle of the chat.
+func reloadAndTalk(s *stage, ann *visitor, chat *window) *visitor {
+	ann = ann.reload(s, "1552987800002", "/")
+	ann.seen.await(s.t, "state 3", 2)
+	// The chat is this page's from its second poll on.
+	s.awaitColumn("1552987800002", "SELECT session FROM wp_wplc_chat_sessions WHERE id = ?", ann.chat())
+	if s.holdline == nil {
+		pass(s.ctx, 600*time.Millisecond) // PHP's loop for the page that has gone ends at its next round
+	}
+	chat.write("Still there?")
+	ann.seen.await(s.t, "Still there?")
+	return ann
+}
+
+func minimiseAndTalk(s *stage, ann *visitor, chat *window) {
+	ann.minimise()
+	ann.seen.await(s.t, "state 10")
+	chat.seen.await(s.t, "state 10")
+	chat.write("Look here")
+	ann.seen.await(s.t, "Look here")
+	ann.seen.await(s.t, "state 10", 2)
+	ann.maximise()
+	ann.seen.await(s.t, "state 3", 4)
+	chat.seen.await(s.t, "state 3")
+}
+
+// beginsAnew opens a page after the end: it is a new chat.
+func beginsAnew(s *stage, ann *visitor) {
+	again := open(s, ann.browser, "1552987800003", "/shop/", &record{site: s.url})
+	if count := s.column("SELECT COUNT(*) FROM wp_wplc_chat_sessions"); count != "2" || again.chat() != "2" {
+		s.t.Errorf("%s chats after the end, the page has chat %q; want 2 and 2", count, again.chat())
+	}
+}
+
+// awaitColumn waits for a value in the database.
+func (s *stage) awaitColumn(want, query string, args ...any) {
+	s.t.Helper()
+	last := ""
+	defer func() {
+		if s.t.Failed() {
+			s.t.Logf("%s: last %q, want %q", query, last, want)
+		}
+	}()
+	eventually(s.t, "the database has "+want, 20*time.Second, func() bool {
+		last = s.column(query, args...)
+		return last == want
+	})
+}
+
+// tell closes all windows and returns what was seen. The agent's chat goes from 1
+// to 8 when the visitor's page has heard of its end, which an agent's loop between
+// two polls does not see.
+func tell(ann *visitor, chat, list *window) told {
+	ann.close()
+	chat.close()
+	list.close()
+	var x told
+	x.visitor = ann.seen.all()
+	x.agent, x.repeats = withoutRepeats(chat.seen.all())
+	x.agent = slices.DeleteFunc(x.agent, func(line string) bool { return line == "state 1" })
+	for _, line := range list.seen.all() {
+		if !strings.Contains(line, `"status":"8"`) && !strings.Contains(line, "Guest") {
+			x.list = append(x.list, line)
+		}
+	}
+	return x
+}

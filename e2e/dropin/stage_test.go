@@ -1,0 +1,227 @@
+package dropin_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// way is who answers the plugin's loops.
+type way struct {
+	name   string
+	answer string // loops.wplc.answer; "" is PHP, without Holdline
+}
+
+var (
+	php    = way{"PHP", ""}
+	native = way{"Holdline native", "native"}
+	relay  = way{"Holdline relay", "relay"}
+)
+
+// stage is a site for one test: empty tables, idle PHP, and Holdline where the way
+// wants it.
+type stage struct {
+	*ground
+	t        *testing.T
+	ctx      context.Context
+	way      way
+	front    front
+	url      string // of the site, at the front
+	env      []string
+	holdline *process
+}
+
+// newStage prepares a way's site. Settings of Holdline are environment variables.
+func newStage(t *testing.T, w way, f front, settings ...string) *stage {
+	t.Helper()
+	g := plain
+	if w.answer != "" {
+		g = held
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute+*hourFor)
+	t.Cleanup(cancel)
+	s := &stage{ground: g, t: t, ctx: ctx, way: w, front: f, url: g.url(f)}
+	eventually(t, "PHP is idle", time.Minute, func() bool {
+		busy, err := g.site.BusyWorkers(ctx)
+		return err == nil && busy == 0
+	})
+	s.exec("TRUNCATE wp_wplc_chat_sessions; TRUNCATE wp_wplc_chat_msgs; DELETE FROM wp_options WHERE option_name LIKE '%transient%holdline%'")
+	s.holdFor(10, 250*time.Millisecond)
+	if w.answer == "" {
+		return s
+	}
+	s.env = append([]string{
+		"HOLDLINE_LISTEN=" + g.listen, "HOLDLINE_ADMIN_LISTEN=" + g.admin,
+		"HOLDLINE_WORDPRESS_CONFIG=" + g.site.Config, "HOLDLINE_WORDPRESS_UPSTREAM=" + g.upstream(f),
+		"HOLDLINE_DATABASE_USER=" + g.site.HoldlineUser, "HOLDLINE_DATABASE_PASSWORD=" + g.site.HoldlinePassword,
+		"HOLDLINE_AUTH_SECRET_FILE=" + g.secretFile, "HOLDLINE_LOOPS_WPLC_ANSWER=" + w.answer,
+		"HOLDLINE_TRUSTED_PROXIES=127.0.0.1", "HOLDLINE_LIMITS_PER_ADDRESS=5000",
+	}, settings...)
+	s.startHoldline()
+	return s
+}
+
+// holdFor sets how long a loop is held, as the plugin's settings page does.
+func (s *stage) holdFor(rounds int, pause time.Duration) {
+	s.t.Helper()
+	s.exec(fmt.Sprintf(`REPLACE INTO wp_options (option_name, option_value, autoload) VALUES ('wplc_advanced_settings',
+		'a:2:{s:15:"wplc_iterations";i:%d;s:24:"wplc_delay_between_loops";i:%d;}', 'yes')`, rounds, pause.Microseconds()))
+}
+
+func (s *stage) exec(statements string, args ...any) {
+	s.t.Helper()
+	if _, err := s.site.DB().ExecContext(s.ctx, statements, args...); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// column is the first row's only value; "" when there is no row.
+func (s *stage) column(query string, args ...any) string {
+	s.t.Helper()
+	rows, err := s.site.DB().QueryContext(s.ctx, query, args...)
+	if err != nil {
+		s.t.Fatalf("%s: %v", query, err)
+	}
+	defer rows.Close()
+	value := ""
+	if rows.Next() {
+		err = rows.Scan(&value)
+	}
+	if err := errors.Join(err, rows.Err()); err != nil {
+		s.t.Fatalf("%s: %v", query, err)
+	}
+	return value
+}
+
+// startHoldline starts it, and returns when it is ready.
+func (s *stage) startHoldline() {
+	s.t.Helper()
+	cmd := exec.Command(program, "serve")
+	cmd.Env = s.env
+	s.holdline = start(s.t, cmd)
+	eventually(s.t, "Holdline is ready", 20*time.Second, func() bool {
+		resp, err := http.Get("http://" + s.admin + "/readyz")
+		if err != nil {
+			return false
+		}
+		resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	})
+	s.t.Cleanup(http.DefaultClient.CloseIdleConnections)
+}
+
+// metric is one of Holdline's own numbers.
+func (s *stage) metric(name string) float64 {
+	s.t.Helper()
+	resp, err := http.Get("http://" + s.admin + "/metrics")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		if text, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
+			value, err := strconv.ParseFloat(text, 64)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			return value
+		}
+	}
+	s.t.Fatal("no metric ", name)
+	return 0
+}
+
+// heldLoops is how many loops wait: in Holdline, or in PHP's workers.
+func (s *stage) heldLoops() int {
+	s.t.Helper()
+	if s.holdline != nil {
+		return int(s.metric("holdline_connections_held"))
+	}
+	busy, err := s.site.BusyWorkers(s.ctx)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return busy
+}
+
+// process is another program that runs for one test.
+type process struct {
+	cmd    *exec.Cmd
+	exited chan struct{}
+}
+
+// start runs cmd until the test ends or kill is called, and shows the end of what
+// it wrote when the test has failed by then.
+func start(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // when the test's own process is killed
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p := &process{cmd: cmd, exited: make(chan struct{})}
+	go func() {
+		defer close(p.exited)
+		cmd.Wait() // how it ended is in its log
+	}()
+	t.Cleanup(func() {
+		p.kill(t)
+		if text, err := os.ReadFile(log.Name()); err == nil && t.Failed() {
+			lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+			t.Logf("Holdline wrote:\n%s", strings.Join(lines[max(0, len(lines)-20):], "\n"))
+		}
+	})
+	return p
+}
+
+// kill ends the process at once, as a crash would.
+func (p *process) kill(t *testing.T) {
+	t.Helper()
+	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		t.Error("kill", p.cmd.Path, err)
+	}
+	<-p.exited
+}
+
+// eventually asks until the answer is yes: other programs tell nobody when they
+// are ready.
+func eventually(t *testing.T, what string, within time.Duration, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(within)
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatalf("%s: not within %v", what, within)
+		}
+	}
+}
+
+// pass lets time pass for the programs that are watched, and tells whether the
+// context still lives.
+func pass(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
