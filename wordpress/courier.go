@@ -20,6 +20,7 @@ const (
 	everyBatch  = 22 * time.Second
 	readWithin  = 2 * time.Second        // after a crash, what is not flagged as read comes again
 	urgentPause = 200 * time.Millisecond // between calls that cannot wait
+	urgentLag   = 10 * time.Millisecond  // one request often makes two writes
 	helloEvery  = 5 * time.Minute        // when there is nothing else to say
 	refusedFor  = time.Minute            // until who refused us is asked again
 	callTimeout = 30 * time.Second
@@ -50,7 +51,7 @@ type Courier struct {
 	queue    queue
 	batchAt  time.Time // when what is queued has to go; zero when nothing is
 	readBy   time.Time // when message ids have to go; zero when there are none
-	urgent   bool      // what is queued has to go at once
+	urgentAt time.Time // when what cannot wait has to go; zero when all can
 	part     int       // of the limits, that one call may fill: halves, quarters …
 	last     result    // of the last call; "" before the first
 	streak   int       // of failures
@@ -149,7 +150,9 @@ func (c *Courier) put(urgent bool, change func(q *queue) (dropped int)) {
 	if c.batchAt.IsZero() {
 		c.batchAt = time.Now().Add(c.opt.Every)
 	}
-	c.urgent = c.urgent || urgent
+	if urgent && c.urgentAt.IsZero() {
+		c.urgentAt = latest(time.Now().Add(urgentLag), c.calledAt.Add(urgentPause))
+	}
 	select {
 	case c.bell <- struct{}{}:
 	default: // it has been rung
@@ -159,7 +162,7 @@ func (c *Courier) put(urgent bool, change func(q *queue) (dropped int)) {
 // empty drops the queue, for nobody will take it. The caller has the lock.
 func (c *Courier) empty() {
 	c.stats.Dropped += int64(c.queue.len())
-	c.queue, c.batchAt, c.readBy, c.urgent = newQueue(), time.Time{}, time.Time{}, false
+	c.queue, c.batchAt, c.readBy, c.urgentAt = newQueue(), time.Time{}, time.Time{}, time.Time{}
 }
 
 // Hello returns what the companion plugin told last, which must not be changed. It
@@ -258,14 +261,11 @@ func (c *Courier) due() (at time.Time, hello bool) {
 		return c.retryAt, !c.isMet || c.verdict != nil || c.queue.empty()
 	}
 	at, hello = c.stats.LastSuccess.Add(helloEvery), true
-	sooner := func(wanted bool, then time.Time) {
-		if wanted && then.Before(at) {
+	for _, then := range []time.Time{c.batchAt, c.readBy, c.urgentAt} {
+		if !then.IsZero() && then.Before(at) {
 			at, hello = then, false
 		}
 	}
-	sooner(!c.batchAt.IsZero(), c.batchAt)
-	sooner(!c.readBy.IsZero(), c.readBy)
-	sooner(c.urgent, c.calledAt.Add(urgentPause))
 	return at, hello
 }
 
@@ -308,7 +308,9 @@ func (c *Courier) round(ctx context.Context, all bool) {
 			c.back(l)
 			more = true
 		default:
-			if result != tooLarge { // else one of each was too large
+			if result == tooLarge { // one of each kind was
+				c.drop(l.len())
+			} else {
 				c.back(l)
 			}
 			c.trouble(result, err)
@@ -349,7 +351,7 @@ func (c *Courier) take(part int, all bool) (l load, more bool) {
 	l, stale := c.queue.take(c.part*part, all || !now.Before(c.batchAt), now)
 	c.stats.Dropped += int64(stale)
 	if more = c.queue.len() > 0; !more {
-		c.urgent, c.readBy = false, time.Time{}
+		c.urgentAt, c.readBy = time.Time{}, time.Time{}
 	}
 	if c.queue.empty() {
 		c.batchAt = time.Time{}
@@ -363,6 +365,12 @@ func (c *Courier) back(l load) {
 	defer c.mu.Unlock()
 	c.stats.Dropped += int64(c.queue.back(l))
 	c.batchAt = time.Now() // it has waited already
+}
+
+func (c *Courier) drop(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stats.Dropped += int64(n)
 }
 
 // halve makes calls smaller, until they cannot be.
@@ -451,6 +459,13 @@ func (c *Courier) meet() {
 		c.isMet = true
 		close(c.met)
 	}
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // backoff is how long to wait after so many failures: at random, so that many

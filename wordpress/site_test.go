@@ -48,6 +48,7 @@ func newSite(t *testing.T, holdline, plugin string) *site {
 	t.Cleanup(func() {
 		cmd.Process.Kill()
 		cmd.Wait() // it was killed
+		http.DefaultClient.CloseIdleConnections()
 	})
 	lines := bufio.NewReader(log)
 	started := regexp.MustCompile(`\((http://[^)]+)\) started`)
