@@ -44,7 +44,7 @@ func (r *round) dashboard(ctx context.Context) error {
 	}
 	r.answer.Again = min(again, dashboardEvery)
 
-	before, hadBefore := r.l.form.table, r.l.form.table != "false"
+	before, hadBefore := r.l.form.table, r.l.form.table != noTable
 	if shown == hadBefore && (!shown || string(table) == before) {
 		return nil
 	}

@@ -118,9 +118,9 @@ const (
 
 // Effect is a write that PHP makes and a reader cannot.
 type Effect struct {
-	Kind     EffectKind
-	CID      int64
-	Session  string // for the column session
+	Kind    EffectKind
+	CID     int64
+	Session string // for the column session
 	// From is the status that the chat had, and To the one that EffectMove writes.
 	// A chat that no longer has From was changed by somebody else, and keeps that.
 	From, To int64
