@@ -289,11 +289,12 @@ func (c *Courier) hello(ctx context.Context) {
 
 // round sends what is queued, in as many calls as it takes.
 func (c *Courier) round(ctx context.Context, all bool) {
+	part := 1 // of the limits, which long texts need not reach for the call to be full
 	for more := true; more; {
 		var l load
 		var body []byte
 		var err error
-		if l, body, more, err = c.load(all); err != nil {
+		if l, body, more, err = c.load(&part, all); err != nil {
 			c.trouble(failed, err)
 			return
 		}
@@ -332,11 +333,11 @@ func (c *Courier) lastRound(ctx context.Context) {
 	}
 }
 
-// load takes one call's writes out of the queue. There is more where the limits
-// left some.
-func (c *Courier) load(all bool) (l load, body []byte, more bool, err error) {
-	for part := 1; ; part *= 2 {
-		l, more = c.take(part, all)
+// load takes one call's writes out of the queue, and raises part where so many
+// have too many bytes. There is more where the limits left some.
+func (c *Courier) load(part *int, all bool) (l load, body []byte, more bool, err error) {
+	for ; ; *part *= 2 {
+		l, more = c.take(*part, all)
 		if body, err = encode(l.sync()); err != nil || len(body) <= MaxSyncBody {
 			return l, body, more, err
 		}

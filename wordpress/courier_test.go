@@ -66,7 +66,7 @@ func TestCourierCalls(t *testing.T) {
 		{"a burst is three calls", func(c *Courier) {
 			for i := range int64(10) {
 				c.Move(Transition{i + 1, 1, 8, Visit{}})
-				time.Sleep(30 * time.Millisecond)
+				time.Sleep(33 * time.Millisecond)
 			}
 		}, time.Minute, []string{
 			"10ms move 1:1>8", "210ms move 2:1>8, move 3:1>8, move 4:1>8, move 5:1>8, move 6:1>8, move 7:1>8",
