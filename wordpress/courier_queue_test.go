@@ -39,7 +39,7 @@ func TestOrderedKeepsTheNewestInOrder(t *testing.T) {
 			},
 			"take": func(t *rapid.T) {
 				if len(out) > 0 {
-					t.Skip("one load at a time")
+					return // one load at a time
 				}
 				n := rapid.IntRange(0, 9).Draw(t, "n")
 				out = o.take(n)
