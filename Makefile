@@ -3,7 +3,7 @@ GO     ?= go
 BIN    := bin
 COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 
-.PHONY: run test build lint bench fuzz dist clean
+.PHONY: run test build lint bench bench-site fuzz dist clean
 
 run: ## the demo, on a fresh machine too
 	./.ci/install mariadb
@@ -26,6 +26,10 @@ lint:
 bench: build ## beside nginx's nchan in the same run
 	./.ci/install all
 	$(BIN)/holdbench --holdline $(BIN)/holdline --peer nchan --rounds 3 --json $(BIN)/bench.json
+
+bench-site: build ## PHP's held loops beside Holdline, on a real WordPress
+	./.ci/install all
+	$(BIN)/holdbench --scenario site --holdline $(BIN)/holdline --json $(BIN)/bench-site.json
 
 fuzz: ## every parser of foreign bytes, FUZZTIME each (default 60s)
 	./.ci/fuzz

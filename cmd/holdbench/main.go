@@ -3,6 +3,9 @@
 // clients over every transport, inserts rows, and accounts for each delivery. A
 // peer (Nchan) is measured in the same run, alternating.
 //
+// The site scenario brings up a real WordPress instead, and compares the chat
+// plugin's own PHP loop with Holdline in its path.
+//
 // Latency is from right after the INSERT has returned (its COMMIT; for Nchan
 // from just before the publish request) to right after the client's read, on
 // the monotonic clock of this process. A delivery can precede the INSERT's
@@ -47,6 +50,9 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	o, err := parseOptions(args, out)
 	if err != nil {
 		return err
+	}
+	if o.wants(siteScenario) {
+		return runSite(ctx, o, out, log)
 	}
 	if err := o.checkFiles(); err != nil {
 		return err

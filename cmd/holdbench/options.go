@@ -32,6 +32,10 @@ type options struct {
 	slowStalled     int
 	rounds          int
 	loops           int
+	visitors        int
+	children        int
+	pages           int
+	seconds         int
 	messages        int
 	size            int
 	every           time.Duration
@@ -48,7 +52,13 @@ func allScenarios() []string {
 	return []string{"memory", "fanout", "leave", "idle", "latency", "slow", "queries"}
 }
 
+// siteScenario runs alone: it brings a WordPress of its own.
+const siteScenario = "site"
+
 func (o *options) wants(scenario string) bool { return slices.Contains(o.scenarios, scenario) }
+
+// window is how long idle visitors are watched.
+func (o *options) window() time.Duration { return time.Duration(o.seconds) * time.Second }
 
 // parseOptions reads the command line; help goes to out.
 func parseOptions(args []string, out io.Writer) (options, error) {
@@ -60,7 +70,7 @@ func parseOptions(args []string, out io.Writer) (options, error) {
 	f.StringVar(&o.schema, "schema", "testdata/schema", "folder with wordpress.sql and wplc-8.sql")
 	f.StringVar(&o.peer, "peer", "", "measure nchan beside it, alternating")
 	f.StringSliceVar(&o.transports, "transport", allTransports(), "what to measure over")
-	f.StringSliceVar(&o.scenarios, "scenario", allScenarios(), "what to measure")
+	f.StringSliceVar(&o.scenarios, "scenario", allScenarios(), "what to measure; site, alone, is a real WordPress")
 	f.IntVar(&o.rounds, "rounds", 3, "how often; the table has the medians")
 	f.IntVar(&o.clients, "clients", 10000, "held clients")
 	f.IntVar(&o.channels, "channels", 1, "channels they are spread over (1: each row goes to all)")
@@ -71,10 +81,14 @@ func parseOptions(args []string, out io.Writer) (options, error) {
 	f.IntVar(&o.idleClients, "idle-clients", maxClients, "held clients of the idle scenario")
 	f.IntVar(&o.idleChannels, "idle-channels", maxClients, "channels of the idle scenario, at most one for each client")
 	f.IntVar(&o.latencyClients, "latency-clients", 100, "clients of the latency scenario")
-	f.IntVar(&o.latencyMessages, "latency-messages", 100, "rows of the latency scenario")
+	f.IntVar(&o.latencyMessages, "latency-messages", 100, "rows of the latency and the site scenario, of each kind")
 	f.IntVar(&o.slowClients, "slow-clients", 400, "clients of the slow scenario that keep reading")
 	f.IntVar(&o.slowStalled, "slow-stalled", 100, "clients of the slow scenario that stop")
 	f.IntVar(&o.loops, "loops", 1, "threads that read the clients' sockets")
+	f.IntVar(&o.visitors, "visitors", 200, "visitors of the site scenario")
+	f.IntVar(&o.children, "children", 5, "PHP workers of the site scenario")
+	f.IntVar(&o.pages, "pages", 200, "page loads of the site scenario")
+	f.IntVar(&o.seconds, "seconds", 60, "how long the site scenario watches idle visitors")
 	// Garbage collectors and the kernel's deferred work have had their turn by then.
 	f.DurationVar(&o.settle, "settle", 8*time.Second, "wait this long behind the last client before measuring")
 	f.DurationVar(&o.timeout, "timeout", time.Hour, "give up after this long")
@@ -108,6 +122,10 @@ func (o *options) validate() error {
 		{"latency-messages", o.latencyMessages, 1, 10000},
 		{"size", o.size, 16, 60000},
 		{"loops", o.loops, 1, 64},
+		{"visitors", o.visitors, 1, 1000},
+		{"children", o.children, 2, 500},
+		{"pages", o.pages, 1, 100000},
+		{"seconds", o.seconds, 1, 3600},
 	} {
 		if n.value < n.low || n.value > n.high {
 			wrong = append(wrong, fmt.Errorf("--%s is %d, not between %d and %d", n.flag, n.value, n.low, n.high))
@@ -119,12 +137,18 @@ func (o *options) validate() error {
 		}
 	}
 	for _, s := range o.scenarios {
-		if !slices.Contains(allScenarios(), s) {
-			wrong = append(wrong, fmt.Errorf("--scenario: %q is none of %q", s, allScenarios()))
+		if s == siteScenario && len(o.scenarios) > 1 {
+			wrong = append(wrong, errors.New("--scenario: site runs alone"))
+		}
+		if s != siteScenario && !slices.Contains(allScenarios(), s) {
+			wrong = append(wrong, fmt.Errorf("--scenario: %q is none of %q", s, append(allScenarios(), siteScenario)))
 		}
 	}
 	if o.peer != "" && o.peer != "nchan" {
 		wrong = append(wrong, fmt.Errorf("--peer: the only peer is nchan, not %q", o.peer))
+	}
+	if o.visitors < o.children {
+		wrong = append(wrong, fmt.Errorf("--visitors is %d, fewer than the %d PHP workers (--children)", o.visitors, o.children))
 	}
 	if o.every <= 0 || o.interval <= 0 || o.timeout <= 0 {
 		wrong = append(wrong, errors.New("--every, --interval and --timeout must be above zero"))
