@@ -2,7 +2,6 @@ package poll
 
 import (
 	"context"
-	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -70,16 +69,7 @@ func (p *countingPass) Release() { p.released++ }
 // TestStuckLooksDoNotKeepOthers has every asker hang: who waits behind them is
 // sent away with nothing, not much later than PHP would have.
 func TestStuckLooksDoNotKeepOthers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		loops := &Loops{Logger: slog.New(slog.DiscardHandler)}
-		ctx, cancel := context.WithCancel(t.Context())
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			if err := loops.Run(ctx); err != nil {
-				t.Error(err)
-			}
-		})
-		synctest.Wait()
+	run(t, func(t *testing.T, loops *Loops) {
 		const hold = 30 * time.Second
 		free := make(chan struct{})
 		until := time.Now().Add(hold)
@@ -108,7 +98,5 @@ func TestStuckLooksDoNotKeepOthers(t *testing.T) {
 				t.Errorf("loop %d: told %d times, %d passes back, %d looks", i, l.told, p.released, l.looks)
 			}
 		}
-		cancel()
-		wg.Wait()
 	})
 }
