@@ -251,6 +251,7 @@ func (c *Courier) begin() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.calledAt = time.Now()
+	c.part = max(1, c.part/2) // what was too large may pass by now
 }
 
 // due is when to call next, and whether to say hello alone.
@@ -426,7 +427,6 @@ func (c *Courier) success(r result, a SyncAnswer) {
 		c.opt.Logger.Info("the companion plugin takes writes", "plugin", c.known.Plugin, "wordpress", c.known.Hello.WordPress)
 	}
 	c.last, c.streak, c.verdict, c.stats.LastSuccess = delivered, 0, nil, time.Now()
-	c.part = max(1, c.part/2) // the limit may have been one answer's whim
 	c.meet()
 }
 

@@ -393,3 +393,42 @@ func TestCourierEnds(t *testing.T) {
 		})
 	}
 }
+
+func TestCourierIsRefusedInMidLife(t *testing.T) {
+	tests := []struct {
+		name   string
+		answer func(Sync, []byte) (int, string, error)
+		after  []string // what is sent when all is well again, without its times
+	}{
+		{"for a while", always(0, ""), []string{"beat 41:3 s, move 45:1>8, read [905], missed [44], age"}},
+		{"for a new secret", always(403, `{"error":"signature"}`), []string{"hello", "beat 41:3 s, move 45:1>8, read [905], missed [44], age"}},
+		{"for good", always(400, "0"), []string{"hello"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := begin(t, works)
+				w.behave(tt.answer)
+				w.courier.Age()
+				time.Sleep(everyBatch - time.Millisecond)
+				w.courier.Beat(beat(41, 3, "s"))
+				w.courier.Move(Transition{45, 1, 8, Visit{}})
+				w.courier.Missed(44)
+				w.courier.Read(905)
+				w.pass(10 * time.Second) // all of it is in the batch that fails
+				if s := w.stats(); s.Queued != 4 && (tt.name != "for good" || s.Queued != 0 || s.Dropped != 4) {
+					t.Errorf("%+v", s)
+				}
+				w.behave(works)
+				var got []string
+				for _, call := range w.pass(70 * time.Second) {
+					_, call, _ = strings.Cut(call, " ")
+					got = append(got, call)
+				}
+				if d := cmp.Diff(tt.after, got); d != "" {
+					t.Errorf("calls (-want +got):\n%s", d)
+				}
+			})
+		})
+	}
+}
