@@ -14,7 +14,8 @@ import (
 // Forward sends a browser's original request to PHP and returns its answer;
 // short adds short_poll=true, with which PHP answers at once. It may take as long
 // as PHP holds, and must go on when the browser has left: PHP marks messages as
-// read in it. It is called at most once at a time for one loop's client.
+// read in it. It may be called several times for one request, also after that
+// has ended, but only once at a time for a client.
 type Forward func(ctx context.Context, short bool) (*chat.Reply, error)
 
 const (
@@ -24,8 +25,8 @@ const (
 	maxSlow     = 2
 	// maxWaiting bounds those that wait for a turn, one for each client.
 	maxWaiting = 10_000
-	// forwardLimit is longer than PHP holds: the settings allow 200 rounds of half a
-	// second or, in 120 s, what the plugin's JavaScript waits for.
+	// forwardLimit is longer than the 120 s after which the plugin's own JavaScript
+	// gives up.
 	forwardLimit = 130 * time.Second
 	// lastMoment is what a forward has left when the Desk ends.
 	lastMoment = time.Second

@@ -23,7 +23,6 @@ type php struct {
 	// start is how long WordPress takes before the first look, finish from the
 	// last to the answer.
 	start, finish time.Duration
-	// stored is what last_active_timestamp is counted in.
 	mu         sync.Mutex
 	busy, most int // workers
 	calls      int

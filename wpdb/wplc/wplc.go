@@ -24,7 +24,9 @@
 // The plugin's own JavaScript polls admin-ajax.php, where PHP holds each request
 // for half a minute. [Source.Recognise] knows these requests and [Source.Answer]
 // answers them with the bytes that PHP would have sent; the writes that PHP makes
-// meanwhile are returned as data, for somebody who may write.
+// meanwhile are returned as data, for somebody who may write. A [Desk] makes one
+// loop of each request and keeps what outlives it; where answers cannot be made
+// here, its loops have PHP make them ([RelayLoop]).
 //
 // See [Source.MayRead] for who may read a channel and [Source.Status] for what
 // is told on the second kind of events.
