@@ -23,12 +23,12 @@ type php struct {
 	// start is how long WordPress takes before the first look, finish from the
 	// last to the answer.
 	start, finish time.Duration
-	mu         sync.Mutex
-	busy, most int // workers
-	calls      int
-	shorts     int
-	fail       error
-	status     int
+	mu            sync.Mutex
+	busy, most    int // workers
+	calls         int
+	shorts        int
+	fail          error
+	status        int
 }
 
 // forward makes a Forward of a browser's request.
