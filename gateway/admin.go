@@ -25,7 +25,7 @@ func (g *Gateway) adminRoutes() http.Handler {
 
 // serveReady says whether new clients would be served, and if not, why and what
 // to do.
-func (g *Gateway) serveReady(w http.ResponseWriter, _ *http.Request) {
+func (g *Gateway) serveReady(w http.ResponseWriter, r *http.Request) {
 	why := ""
 	switch at := g.attached.Load(); {
 	case g.draining.Load():
@@ -36,7 +36,7 @@ func (g *Gateway) serveReady(w http.ResponseWriter, _ *http.Request) {
 			why = *reason
 		}
 	case at.backend.Health != nil:
-		if h := at.backend.Health(); !h.OK {
+		if h := at.backend.Health(r.Context()); !h.OK {
 			why = fmt.Sprintf("database trouble since %s: %s", h.Since.UTC().Format("15:04:05 MST"), h.Trouble)
 		}
 	}

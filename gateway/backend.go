@@ -19,8 +19,11 @@ type Backend struct {
 	// Origins are the site's own, scheme://host[:port], which need not be listed
 	// in the configuration.
 	Origins func() []string
-	// Health tells whether the database answers, for /readyz.
-	Health func() wpdb.Health
+	// Loops answers the polling loops of the plugin's own JavaScript; nil where PHP
+	// answers all of them.
+	Loops *Loops
+	// Health asks whether the database answers, for /readyz.
+	Health func(ctx context.Context) wpdb.Health
 	// Run does the backend's own work until ctx ends; nil for none.
 	Run func(ctx context.Context) error
 	// Close lets go of what Connect opened, after everything has stopped.
@@ -33,6 +36,8 @@ type Feed struct {
 	// MayRead tells whether a viewer may read a channel, named without its
 	// source. An error means that it cannot be known now.
 	MayRead func(ctx context.Context, v chat.Viewer, name string) (bool, error)
+
+	source mounted // of a plugin that was found
 }
 
 // Tail is a *wpdb.Tail.

@@ -57,7 +57,9 @@ type Gateway struct {
 	admission *admission
 	metrics   *metrics
 	lot       *park.Lot
-	proxy     *httputil.ReverseProxy // nil without wordpress.upstream
+	upstream  *upstream // nil without wordpress.upstream, and so is
+	proxy     *httputil.ReverseProxy
+	direct    *http.Transport // to the site's own address
 	listener  net.Listener
 	admin     net.Listener
 	// sameSite heads all answers to requests without an Origin: one map, never
@@ -73,6 +75,7 @@ type attached struct {
 	hub     *hub.Hub
 	sse     *sse.Server
 	poll    *poll.Server
+	loops   *poll.Loops
 	ws      *ws.Server
 }
 
@@ -102,9 +105,11 @@ func New(opt Options) (*Gateway, error) {
 		Logger: g.log, QueueFrames: g.cfg.Limits.QueueEvents, QueueBytes: int(g.cfg.Limits.QueueBytes),
 		Portable: opt.Portable, OnClose: g.metrics.closed,
 	})
-	if upstream := g.cfg.WordPress.Upstream; upstream != "" {
-		g.proxy = g.newProxy(upstream)
+	if address := g.cfg.WordPress.Upstream; address != "" {
+		g.upstream = newUpstream(address)
+		g.proxy = g.newProxy()
 	}
+	g.direct = &http.Transport{IdleConnTimeout: 30 * time.Second}
 	return g, nil
 }
 
@@ -255,13 +260,19 @@ func (g *Gateway) runAttached(ctx context.Context, h *hub.Hub, b *Backend) error
 	if b.Run != nil {
 		grp.Go(func() error { return b.Run(ctx) })
 	}
-	grp.Go(func() error { return g.runRecheck(ctx, h, b.Revoked) })
-	g.attached.Store(&attached{
+	at := &attached{
 		backend: b, hub: h,
-		sse:  &sse.Server{Hub: h, Lot: g.lot, Heartbeat: g.cfg.Heartbeat},
-		poll: &poll.Server{Hub: h, Lot: g.lot, Hold: g.cfg.Hold},
-		ws:   &ws.Server{Hub: h, Lot: g.lot, Heartbeat: g.cfg.Heartbeat},
-	})
+		sse:   &sse.Server{Hub: h, Lot: g.lot, Heartbeat: g.cfg.Heartbeat},
+		poll:  &poll.Server{Hub: h, Lot: g.lot, Hold: g.cfg.Hold},
+		loops: &poll.Loops{Hub: h, Lot: g.lot, Logger: g.log},
+		ws:    &ws.Server{Hub: h, Lot: g.lot, Heartbeat: g.cfg.Heartbeat},
+	}
+	grp.Go(func() error { return at.loops.Run(ctx) })
+	if b.Loops != nil {
+		grp.Go(func() error { return b.Loops.Run(ctx) })
+	}
+	grp.Go(func() error { return g.runRecheck(ctx, at.each, b.Revoked) })
+	g.attached.Store(at)
 	g.log.Info("reading", "sources", sourceNames(b))
 	return grp.Wait()
 }

@@ -21,7 +21,7 @@ type line interface {
 // runRecheck ends the lines whose login is no longer good as soon as the backend
 // has found out, and those whose token or binding has run out within
 // auth.recheck.
-func (g *Gateway) runRecheck(ctx context.Context, h *hub.Hub, revoked <-chan struct{}) error {
+func (g *Gateway) runRecheck(ctx context.Context, each func(func(hub.Subscriber)), revoked <-chan struct{}) error {
 	tick := time.NewTicker(g.cfg.Auth.Recheck)
 	defer tick.Stop()
 	for {
@@ -31,12 +31,12 @@ func (g *Gateway) runRecheck(ctx context.Context, h *hub.Hub, revoked <-chan str
 		case <-revoked:
 		case <-tick.C:
 		}
-		g.revoke(h, time.Now())
+		g.revoke(each, time.Now())
 	}
 }
 
-func (g *Gateway) revoke(h *hub.Hub, now time.Time) {
-	h.Each(func(s hub.Subscriber) {
+func (g *Gateway) revoke(each func(func(hub.Subscriber)), now time.Time) {
+	each(func(s hub.Subscriber) {
 		l, ok := s.(line)
 		if !ok {
 			return
@@ -45,6 +45,13 @@ func (g *Gateway) revoke(h *hub.Hub, now time.Time) {
 			l.End(park.ReasonRevoked, 0)
 		}
 	})
+}
+
+// each goes over all held lines. Loops come from where they wait, since some of
+// them wait for nobody's channel.
+func (a *attached) each(fn func(hub.Subscriber)) {
+	a.hub.Each(fn)
+	a.loops.Each(fn)
 }
 
 // drain lets every client go with a word when to come back, spread out so that
@@ -71,7 +78,7 @@ func (g *Gateway) drain(public *http.Server) {
 			l.End(park.ReasonDrain, 250*time.Millisecond+rand.N(spread))
 		}
 	}
-	at.hub.Each(farewell)
+	at.each(farewell)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for held := g.lot.Held(); ; {
@@ -84,7 +91,7 @@ func (g *Gateway) drain(public *http.Server) {
 		held = g.lot.Held()
 		switch {
 		case held > 0 && held >= before:
-			at.hub.Each(farewell) // to who was just coming in
+			at.each(farewell) // to who was just coming in
 		case held == 0 && isClosed(stopped):
 			return
 		}

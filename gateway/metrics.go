@@ -18,6 +18,7 @@ type metrics struct {
 	refused   *prometheus.CounterVec // reason
 	auth      *prometheus.CounterVec // credential, result
 	doorbells *prometheus.CounterVec // bell
+	loops     *prometheus.CounterVec // action, how
 	ended     *prometheus.CounterVec // reason, kind
 
 	waiting atomic.Pointer[string] // why the site is not attached yet
@@ -34,6 +35,7 @@ func newMetrics(g *Gateway) *metrics {
 	m.refused = counter("requests_refused_total", "Requests that were not served, by reason.", "reason")
 	m.auth = counter("auth_total", "Credentials that were checked.", "credential", "result")
 	m.doorbells = counter("doorbells_total", "Times a doorbell asked for a read.", "bell")
+	m.loops = counter("loops_total", "Polls of a plugin's own JavaScript, by who answers them.", "action", "how")
 	m.ended = counter("connections_closed_total", "Connections that were closed, by reason and way of holding.", "reason", "kind")
 	for _, transport := range []string{"sse", "ws", "poll"} {
 		m.opened.WithLabelValues(transport)

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -20,50 +21,64 @@ const forwardedHeader = "X-Holdline-Forwarded"
 
 // newProxy forwards to PHP's web server what is not Holdline's to answer:
 // streaming both ways, with the original headers.
-func (g *Gateway) newProxy(upstream string) *httputil.ReverseProxy {
-	target, transport := dialer(upstream)
+func (g *Gateway) newProxy() *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
-		Transport:     transport,
-		FlushInterval: -1, // what PHP flushes, the browser gets
-		ErrorLog:      slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
-		Rewrite: func(pr *httputil.ProxyRequest) {
-			pr.Out.URL.Scheme, pr.Out.URL.Host = target.Scheme, target.Host
-			// PHP reads queries that Go does not understand, and httputil would drop.
-			pr.Out.URL.RawQuery = pr.In.URL.RawQuery
-			pr.Out.Host = g.siteHost(pr.In)
-			g.setForwarded(pr)
-			pr.Out.Header.Set(forwardedHeader, "1")
-		},
+		Transport:      g.upstream.transport,
+		FlushInterval:  -1, // what PHP flushes, the browser gets
+		ErrorLog:       slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
+		Rewrite:        g.toUpstream,
+		ModifyResponse: g.bindCreated,
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			if r.Context().Err() != nil {
 				return // the browser has gone, and nobody is left to be told
 			}
+			if errors.Is(err, errSecretPoll) {
+				g.metrics.auth.WithLabelValues("loop", "refused").Inc()
+				w.Header().Set("Content-Type", "text/html; charset=UTF-8")
+				return // the plugin's own answer when nothing came: 200 and no body
+			}
 			g.metrics.refused.WithLabelValues("upstream").Inc()
-			g.log.Warn("PHP cannot be reached", "upstream", upstream, "path", r.URL.Path, "error", err)
+			g.log.Warn("PHP cannot be reached", "upstream", g.cfg.WordPress.Upstream, "path", r.URL.Path, "error", err)
 			http.Error(w, "the site does not answer; try again in a moment", http.StatusBadGateway)
 		},
 	}
 }
 
+// toUpstream addresses a request to PHP's web server.
+func (g *Gateway) toUpstream(pr *httputil.ProxyRequest) {
+	pr.Out.URL.Scheme, pr.Out.URL.Host = g.upstream.target.Scheme, g.upstream.target.Host
+	// PHP reads queries that Go does not understand, and httputil would drop.
+	pr.Out.URL.RawQuery = pr.In.URL.RawQuery
+	pr.Out.Host = g.siteHost(pr.In)
+	g.setForwarded(pr)
+	pr.Out.Header.Set(forwardedHeader, "1")
+}
+
+// upstream is PHP's web server.
+type upstream struct {
+	target    *url.URL
+	transport *http.Transport
+}
+
 // dialer returns where requests go and how: over TCP, or to a unix socket, whose
 // path stands in the configuration as unix:/path.
-func dialer(upstream string) (*url.URL, *http.Transport) {
+func newUpstream(address string) *upstream {
 	t := &http.Transport{
 		MaxIdleConnsPerHost: 16,
 		IdleConnTimeout:     30 * time.Second,
 		DisableCompression:  true, // Content-Encoding is between PHP and the browser
 	}
 	d := &net.Dialer{Timeout: 5 * time.Second}
-	if path, ok := strings.CutPrefix(upstream, "unix:"); ok {
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", path) }
-		return &url.URL{Scheme: "http", Host: "php"}, t
+		return &upstream{&url.URL{Scheme: "http", Host: "php"}, t}
 	}
 	t.DialContext = d.DialContext
-	u, err := url.Parse(upstream)
+	u, err := url.Parse(address)
 	if err != nil {
 		panic(err) // the configuration has been validated
 	}
-	return u, t
+	return &upstream{u, t}
 }
 
 // siteHost is the host that the browser asked for. A proxy that cannot pass it on
@@ -109,15 +124,26 @@ func (g *Gateway) trusts(remote string) bool {
 	return false
 }
 
-// serveSite answers what is the site's: PHP does.
-func (g *Gateway) serveSite(c echo.Context) error {
-	r := c.Request()
-	if r.Header.Get(forwardedHeader) != "" {
+// fallbackHeader is how nginx's rule says that it can hand a request to PHP
+// itself; the value names the way.
+const fallbackHeader = "X-Holdline-Fallback"
+
+// forward lets PHP answer: through the upstream, or by giving the request back to
+// the web server in front, whose rule then takes it to PHP.
+func (g *Gateway) forward(c echo.Context) error {
+	r, w := c.Request(), c.Response()
+	switch {
+	case g.upstream != nil:
+		g.proxy.ServeHTTP(w, r)
+		return nil
+	case r.Header.Get(fallbackHeader) == "accel" && g.trusts(r.RemoteAddr):
+		w.Header().Set("X-Accel-Redirect", "@holdline_php")
+		return c.NoContent(http.StatusServiceUnavailable)
+	case isAjax(r):
 		return &refusal{
-			http.StatusLoopDetected, "circle",
-			"this request has come back to Holdline: wordpress.upstream must reach PHP without Holdline in between",
+			http.StatusServiceUnavailable, "upstream",
+			"this is PHP's to answer, and Holdline does not know where PHP is: set wordpress.upstream",
 		}
 	}
-	g.proxy.ServeHTTP(c.Response(), r)
-	return nil
+	return echo.ErrNotFound
 }

@@ -15,14 +15,28 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"holdline/config"
+	"holdline/wordpress"
 )
 
 // behind starts a gateway in front of a stand-in for PHP's web server.
 func behind(t *testing.T, php http.HandlerFunc) *site {
 	t.Helper()
-	upstream := httptest.NewServer(php)
+	upstream := httptest.NewServer(withoutPlugin(php))
 	t.Cleanup(upstream.Close)
 	return newSite(t, with(func(c *config.Config) { c.WordPress.Upstream = upstream.URL }))
+}
+
+// withoutPlugin answers Holdline's own calls as WordPress does where the companion
+// plugin is not installed.
+func withoutPlugin(php http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("action") == wordpress.SyncAction {
+			w.WriteHeader(http.StatusBadRequest)
+			io.WriteString(w, "0")
+			return
+		}
+		php(w, r)
+	}
 }
 
 func (s *site) front() string { return "http://" + s.gw.Addr().String() }
@@ -144,7 +158,7 @@ func TestPHPLearnsWhoAsks(t *testing.T) {
 	if h.Get("X-Forwarded-For") != "203.0.113.9, 127.0.0.1" || h.Get("X-Forwarded-Proto") != "https" {
 		t.Error("behind a trusted proxy:", h)
 	}
-	upstream := httptest.NewServer(http.HandlerFunc(php))
+	upstream := httptest.NewServer(withoutPlugin(php))
 	defer upstream.Close()
 	h = ask(newSite(t, with(func(c *config.Config) { c.WordPress.Upstream, c.TrustedProxies = upstream.URL, nil })))
 	if h.Get("X-Forwarded-For") != "127.0.0.1" || h.Get("X-Forwarded-Proto") != "http" {

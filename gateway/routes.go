@@ -34,11 +34,11 @@ func (g *Gateway) routes() http.Handler {
 	base.POST("/poll", g.servePoll)
 	base.GET("/info", g.serveInfo)
 	base.POST("/wake", g.serveWake)
+	base.POST("/ajax", g.serveRerouted)
 	base.OPTIONS("/*", g.servePreflight)
-	switch {
-	case g.opt.Routes != nil:
+	if g.opt.Routes != nil {
 		e.Any("/*", echo.WrapHandler(g.opt.Routes))
-	case g.proxy != nil:
+	} else {
 		e.Any("/*", g.serveSite)
 	}
 	return e

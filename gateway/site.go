@@ -2,6 +2,9 @@ package gateway
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/url"
@@ -51,7 +54,33 @@ func ReadWordPress(cfg *config.Config) (*wpconfig.Config, error) {
 			cfg.Database.TablePrefix = "" // tables without a prefix
 		}
 	}
+	if secret := sharedSecret(wp); secret != "" {
+		cfg.SetFromWordPress("auth.secret", secret)
+	}
 	return wp, missing(cfg, wp)
+}
+
+// minSalt is the shortest key of wp-config.php that is taken for a secret.
+// WordPress's own have 64 bytes; its placeholder has 27.
+const minSalt = 32
+
+// sharedSecret is the secret that this server and the companion plugin both make
+// of the site's keys (holdline_secret in wordpress/holdline.php), so that a site
+// needs no secret of its own. It is "" where not all keys are known and long.
+func sharedSecret(wp *wpconfig.Config) string {
+	var keys strings.Builder
+	for _, scheme := range []string{"AUTH", "SECURE_AUTH", "LOGGED_IN", "NONCE"} {
+		for _, part := range []string{"_KEY", "_SALT"} {
+			key, ok := wp.String(scheme + part)
+			if !ok || len(key) < minSalt {
+				return ""
+			}
+			keys.WriteString(key)
+		}
+	}
+	mac := hmac.New(sha256.New, []byte(keys.String()))
+	mac.Write([]byte("holdline shared secret"))
+	return hex.EncodeToString(mac.Sum(nil))
 }
 
 // request is what PHP would know of a request to the site, for configurations
@@ -161,8 +190,14 @@ func (g *Gateway) connectSite(ctx context.Context, sink wpdb.Sink) (b *Backend, 
 		default: // the one that waits stands for this too
 		}
 	}})
+	var loops *Loops
+	for _, f := range feeds {
+		if src, ok := f.source.(*wplc.Source); ok {
+			loops = g.newLoops(src, db, site, auth)
+		}
+	}
 	return &Backend{
-		Feeds: feeds, Login: auth.Login, Health: db.Health, Run: auth.Run, Revoked: revoked, Close: closeAll,
+		Feeds: feeds, Loops: loops, Login: auth.Login, Health: db.Check, Run: auth.Run, Revoked: revoked, Close: closeAll,
 		Origins: func() []string { return siteOrigins(site) },
 	}, nil
 }
@@ -190,7 +225,7 @@ func (g *Gateway) detect(ctx context.Context, db *wpdb.DB, site *wpdb.Site, sink
 			Logger: g.log, Interval: g.cfg.Tail.Interval, IdleInterval: g.cfg.Tail.IdleInterval,
 			GapWindow: g.cfg.Tail.GapWindow, Batch: g.cfg.Tail.Batch,
 		})
-		feeds = append(feeds, Feed{Tail: tail, MayRead: src.MayRead})
+		feeds = append(feeds, Feed{Tail: tail, MayRead: src.MayRead, source: src})
 	}
 	if len(feeds) == 0 {
 		return nil, fmt.Errorf("no chat plugin's tables are there for this user (looked for %s with prefix %s): "+

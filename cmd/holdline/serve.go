@@ -38,7 +38,7 @@ func serve(ctx context.Context, p program) error {
 	}
 	log.Info("holdline serves", "browsers", g.Addr().String()+cfg.BasePath, "operator", g.AdminAddr(), "version", versionText())
 	if cfg.Auth.Secret.Empty() {
-		log.Warn("auth.secret_file is not set: tokens, visitor cookies and /wake are refused; WordPress logins work")
+		log.Warn("there is no secret: tokens, visitor cookies and the companion plugin are refused, WordPress logins work; set auth.secret_file")
 	}
 	defer log.Info("holdline has stopped")
 	return g.Run(ctx)

@@ -20,8 +20,8 @@ const BindingCookie = "holdline_visitor"
 // ErrBinding is a cookie that this server did not sign, or whose time is over.
 var ErrBinding = errors.New("the visitor cookie is not valid")
 
-// maxBound is how many chats one browser may hold at a time.
-const maxBound = 16
+// MaxBound is how many chats one browser may hold at a time.
+const MaxBound = 16
 
 // Binding says that a browser began these chats.
 type Binding struct {
@@ -35,7 +35,7 @@ func (k Keys) Sign(b Binding) (string, error) {
 	if len(k.Secret) == 0 {
 		return "", ErrNoSecret
 	}
-	if len(b.Channels) == 0 || len(b.Channels) > maxBound {
+	if len(b.Channels) == 0 || len(b.Channels) > MaxBound {
 		return "", ErrBinding
 	}
 	for _, name := range b.Channels {

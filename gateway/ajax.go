@@ -1,0 +1,281 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"holdline/internal/wpauth"
+	"holdline/poll"
+	"holdline/wpdb/wplc"
+)
+
+// ajaxPath is where plugins poll, below the site's own path.
+const ajaxPath = "/wp-admin/admin-ajax.php"
+
+// isAjax also finds the spellings that web servers hand to the same script.
+func isAjax(r *http.Request) bool { return strings.Contains(path.Clean(r.URL.Path), ajaxPath) }
+
+// serveSite answers what is the site's: the loops that Holdline knows are held
+// here, everything else is PHP's.
+func (g *Gateway) serveSite(c echo.Context) error {
+	r := c.Request()
+	if r.Header.Get(forwardedHeader) != "" {
+		return &refusal{
+			http.StatusLoopDetected, "circle",
+			"this request has come back to Holdline: wordpress.upstream must reach PHP without Holdline in between",
+		}
+	}
+	at := g.attached.Load()
+	if at == nil || at.backend.Loops == nil || !isAjax(r) {
+		return g.forward(c)
+	}
+	a := &ajax{g: g, c: c, at: at, loops: at.backend.Loops, pass: func() error { return g.forward(c) }}
+	return a.serve()
+}
+
+// serveRerouted takes the loops of pages whose site has no proxy rule: the
+// companion plugin sends them here. Anything but 200 sends the page back to PHP.
+func (g *Gateway) serveRerouted(c echo.Context) error {
+	at := g.attached.Load()
+	if at == nil {
+		return errNotReady
+	}
+	if at.backend.Loops == nil {
+		return errNoLoop
+	}
+	a := &ajax{g: g, c: c, at: at, loops: at.backend.Loops, rerouted: true}
+	a.pass = func() error { return errNoLoop }
+	return a.serve()
+}
+
+var errNoLoop = &refusal{http.StatusNotFound, "loop", "this is no request that Holdline answers: ask the site's own admin-ajax.php"}
+
+// ajax is one request to admin-ajax.php.
+type ajax struct {
+	g        *Gateway
+	c        echo.Context
+	at       *attached
+	loops    *Loops
+	rerouted bool
+	pass     func() error // lets PHP answer
+
+	body    ajaxBody
+	header  http.Header // of whatever is answered here
+	adopted bool        // its answer brings the cookie that later ones need
+}
+
+func (a *ajax) serve() error {
+	var err error
+	if a.body, err = a.g.readAjax(a.c); err != nil {
+		return err
+	}
+	switch a.body.kind {
+	case bodyNone:
+		return a.pass()
+	case bodyHidden:
+		return a.passSifted()
+	}
+	loop, known := a.loops.Desk.Recognise(a.body.form)
+	if loop.Action == "" {
+		return a.passCreating()
+	}
+	id, err := a.identify()
+	if err != nil {
+		if loop.Agent {
+			return a.pass() // PHP decides as well
+		}
+		return a.sayNothing(loop, known, &identity{})
+	}
+	let := false
+	defer func() {
+		if !let { // whatever went wrong, be it a panic
+			id.grant.release()
+		}
+	}()
+	if loop.Agent {
+		if !known || id.grant.session == nil || !a.nonce(loop, id) {
+			return a.pass()
+		}
+		let = true
+		return a.hold(loop, id)
+	}
+	return a.serveVisitor(loop, known, id, &let)
+}
+
+// serveVisitor answers the poll of a visitor's page. PHP would show any chat to
+// anybody who knows its number, so nothing about a chat passes by the check.
+func (a *ajax) serveVisitor(loop wplc.Loop, known bool, id *identity, let *bool) error {
+	if loop.CID == 0 {
+		return a.passCreating()
+	}
+	may, err := a.mayPoll(loop, known, id)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !may:
+		*let = true
+		return a.sayNothing(loop, known, id)
+	case !known, a.mustProve(id) && !a.nonce(loop, id):
+		return a.pass()
+	}
+	*let = true
+	return a.hold(loop, id)
+}
+
+// mustProve tells whether PHP asks for a nonce: in 8.x only of users who are
+// logged in (ajax_new.php:28), in 5.x of everybody.
+func (a *ajax) mustProve(id *identity) bool {
+	return id.grant.session != nil || a.loops.Desk.NonceForAll()
+}
+
+func (a *ajax) nonce(loop wplc.Loop, id *identity) bool {
+	return a.loops.Nonce(id.grant.session, wplc.NonceAction, loop.Nonce, time.Now())
+}
+
+// identify is the gateway's, but for tokens that have run out: a page sends its
+// old one for ever, and its other credentials may do.
+func (a *ajax) identify() (*identity, error) {
+	r := a.c.Request()
+	from, _ := netip.ParseAddr(a.c.RealIP())
+	ctx, cancel := context.WithTimeout(r.Context(), lookupTimeout)
+	defer cancel()
+	id, err := a.g.identify(ctx, a.at.backend, r, from, time.Now())
+	var told *refusal
+	if errors.As(err, &told) {
+		return &identity{doubt: told}, nil
+	}
+	if err == nil && a.rerouted {
+		if err = checkOrigin(r, a.g.origins(a.at.backend), id.ambient, false); err != nil {
+			id.grant.release()
+		}
+	}
+	return id, err
+}
+
+// heads are the headers of all answers of ours: WordPress lets the site's own
+// origins read theirs (send_origin_headers), and a rerouted page is often one of
+// another origin.
+func (a *ajax) heads() http.Header {
+	if a.header != nil {
+		return a.header
+	}
+	a.header = http.Header{}
+	if r := a.c.Request(); r.Header.Get("Origin") != "" {
+		cors(a.header, r, a.g.origins(a.at.backend))
+	}
+	return a.header
+}
+
+// hold answers a loop whose sender may have the answer. It takes over the
+// identity's grant.
+func (a *ajax) hold(loop wplc.Loop, id *identity) error {
+	if id.grant.session != nil {
+		loop.UserID = id.grant.session.UserID
+	}
+	if cookie, ok := wpauth.LookupCookie(a.c.Request().Header["Cookie"], "wplc_email"); ok {
+		loop.EmailCookie = unescape(cookie)
+	}
+	client := "v" // bound to the chat, which is part of a cursor's key
+	if loop.UserID > 0 {
+		client = userKey(loop.UserID, "")
+	}
+	visit := wplc.Visit{
+		URL: a.c.Request().Referer(), UserAgent: a.c.Request().UserAgent(), IP: a.c.RealIP(),
+	}
+	if a.adopted && !loop.Short {
+		// The cookie must not wait for news, which may come in half a minute: by then
+		// the page may be gone.
+		id.grant.release()
+		return a.empty()
+	}
+	switch w := a.loops.way(a.c.Request().Context()); {
+	case w.native:
+		loop.Strings = w.strings
+		return a.park(loop, id, w.desk.Native(loop, client, visit), w.String())
+	case a.g.upstream == nil:
+		id.grant.release()
+		return a.pass()
+	default:
+		return a.park(loop, id, w.desk.Relay(loop, client, visit, a.forwarder()), w.String())
+	}
+}
+
+// sayNothing is for who may not read: PHP's own empty answer, after as long. It
+// takes over the identity's grant.
+func (a *ajax) sayNothing(loop wplc.Loop, known bool, id *identity) error {
+	a.g.metrics.auth.WithLabelValues("loop", "refused").Inc()
+	if !known {
+		id.grant.release()
+		return a.empty()
+	}
+	return a.park(loop, id, a.loops.Desk.Silent(loop), "silent")
+}
+
+// park counts the request in and hands it to the loops. A loop for which there
+// is no room is answered with nothing: an error would be printed into the chat.
+func (a *ajax) park(loop wplc.Loop, id *identity, answers poll.Loop, how string) error {
+	from, _ := netip.ParseAddr(a.c.RealIP())
+	pass, err := a.g.admission.enter(from, id.user, id.grant)
+	if err != nil {
+		id.grant.release()
+		a.g.metrics.refused.WithLabelValues(a.g.judge(err).reason).Inc()
+		return a.empty()
+	}
+	a.g.metrics.loops.WithLabelValues(loop.Action, how).Inc()
+	return a.at.loops.Serve(a.c.Response(), a.c.Request(), poll.LoopRequest{Loop: answers, Pass: pass, Header: a.heads()})
+}
+
+// empty is what PHP answers when nothing came.
+func (a *ajax) empty() error {
+	h := a.c.Response().Header()
+	for name, values := range a.heads() {
+		h[name] = values
+	}
+	h.Set("Content-Type", "text/html; charset=UTF-8")
+	h.Set("Cache-Control", "no-cache, must-revalidate, max-age=0")
+	return a.c.NoContent(http.StatusOK)
+}
+
+// passSifted lets PHP answer a form that cannot be read here, unless a visitor's
+// poll is hidden in it. What agents send needs no sieve: they may read every chat.
+func (a *ajax) passSifted() error {
+	if a.rerouted {
+		return a.pass()
+	}
+	if a.g.cfg.Loops.WPLC.Visitors == "compatible" || a.fromAgent() {
+		return a.pass()
+	}
+	r := a.c.Request()
+	r.Body = &sieve{ReadCloser: r.Body}
+	return a.pass()
+}
+
+func (a *ajax) fromAgent() bool {
+	id, err := a.identify()
+	if err != nil {
+		return false
+	}
+	defer id.grant.release()
+	if id.viewer.UserID <= 0 {
+		return false
+	}
+	agent, err := a.loops.Desk.IsAgent(a.c.Request().Context(), id.viewer.UserID)
+	return agent && err == nil
+}
+
+// passCreating lets PHP answer, and binds the chat to the browser if PHP makes
+// one.
+func (a *ajax) passCreating() error {
+	if !a.rerouted && wplc.Creates(a.body.form) {
+		a.expectChat()
+	}
+	return a.pass()
+}

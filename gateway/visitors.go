@@ -1,0 +1,199 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"holdline/internal/token"
+	"holdline/internal/wpauth"
+	"holdline/wpdb/wplc"
+)
+
+// Who may poll a chat (loops.wplc.visitors).
+const (
+	visitorsAdopt      = "adopt"
+	visitorsCompatible = "compatible"
+)
+
+// mayPoll decides about a visitor's poll: whoever the chat is bound to, agents,
+// and those whom the operator's choice lets in. A chat that is adopted gets its
+// cookie with this request's answer.
+func (a *ajax) mayPoll(loop wplc.Loop, known bool, id *identity) (bool, error) {
+	visitors := a.g.cfg.Loops.WPLC.Visitors
+	if visitors == visitorsCompatible {
+		return true, nil
+	}
+	channel := loop.Channel()
+	if channel == "" {
+		return false, nil // PHP would read some chat, nobody knows which
+	}
+	if id.viewer.HasGrant(channel) {
+		return true, nil
+	}
+	ctx, cancel := context.WithTimeout(a.c.Request().Context(), lookupTimeout)
+	defer cancel()
+	if id.viewer.UserID > 0 {
+		agent, err := a.loops.Desk.IsAgent(ctx, id.viewer.UserID)
+		if err != nil || agent {
+			return agent, err
+		}
+	}
+	if visitors != visitorsAdopt || !known {
+		return false, nil
+	}
+	from, _ := netip.ParseAddr(a.c.RealIP())
+	if !a.loops.adoptions.again(from, loop.CID, time.Now()) {
+		adopted, err := a.adopt(ctx, loop)
+		if err != nil || !adopted {
+			return false, nil // it is asked again with the next poll
+		}
+		a.loops.adoptions.note(from, loop.CID, time.Now())
+	}
+	cookie := a.g.bindingCookie(a.c.Request(), channel)
+	if cookie == "" {
+		return false, nil
+	}
+	a.heads().Add("Set-Cookie", cookie)
+	a.adopted = true
+	return true, nil
+}
+
+// adopt asks whether an unbound chat may be given to who polls for it: to the
+// page that has it, which alone knows the number of its session, or, of the
+// chats that began before Holdline came, to the first that asks.
+func (a *ajax) adopt(ctx context.Context, loop wplc.Loop) (bool, error) {
+	if has, err := a.loops.Desk.HasPage(ctx, loop); has || err != nil {
+		return has, err
+	}
+	return a.loops.Courier.Adopt(ctx, loop.CID)
+}
+
+// adoptions remembers for a moment who was given which chat: the answer with the
+// cookie may have been lost, or another tab may have asked before it came.
+type adoptions struct {
+	mu    sync.Mutex
+	given map[int64]adoption
+}
+
+type adoption struct {
+	to    netip.Addr
+	until time.Time
+}
+
+const (
+	adoptionGrace = time.Minute
+	maxAdoptions  = 10_000
+)
+
+func (a *adoptions) again(from netip.Addr, chat int64, now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	given, ok := a.given[chat]
+	return ok && given.to == household(from) && now.Before(given.until)
+}
+
+func (a *adoptions) note(from netip.Addr, chat int64, now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.given) >= maxAdoptions || a.given == nil {
+		a.given = make(map[int64]adoption)
+	}
+	a.given[chat] = adoption{household(from), now.Add(adoptionGrace)}
+}
+
+// bindingLife is how long a browser keeps a chat. The plugin's own cookie lives a
+// day.
+const bindingLife = 7 * 24 * time.Hour
+
+// bindingCookie binds one more chat to the browser of a request, "" where there
+// is no secret to sign with.
+func (g *Gateway) bindingCookie(r *http.Request, channel string) string {
+	now := time.Now()
+	bound := []string{channel}
+	if value, ok := wpauth.LookupCookie(r.Header["Cookie"], token.BindingCookie); ok {
+		if old, err := g.keys.CheckBinding(value, now); err == nil {
+			bound = append(slices.DeleteFunc(old.Channels, func(c string) bool { return c == channel }), channel)
+		}
+	}
+	if over := len(bound) - token.MaxBound; over > 0 {
+		bound = bound[over:]
+	}
+	value, err := g.keys.Sign(token.Binding{Channels: bound, Expires: now.Add(bindingLife)})
+	if err != nil {
+		return ""
+	}
+	cookie := http.Cookie{
+		Name: token.BindingCookie, Value: value, Path: "/", MaxAge: int(bindingLife.Seconds()),
+		HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: g.isHTTPS(r),
+	}
+	return cookie.String()
+}
+
+func (g *Gateway) isHTTPS(r *http.Request) bool {
+	return r.TLS != nil || g.trusts(r.RemoteAddr) && strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https")
+}
+
+// creation marks a request whose answer may tell of a chat that PHP has made for
+// this browser.
+type creation struct {
+	request *http.Request
+	form    url.Values
+}
+
+type creationKey struct{}
+
+// expectChat marks the request.
+func (a *ajax) expectChat() {
+	r := a.c.Request()
+	r = r.WithContext(context.WithValue(r.Context(), creationKey{}, &creation{r, a.body.form}))
+	r.Header.Del("Accept-Encoding") // the answer has to be read here
+	a.c.SetRequest(r)
+}
+
+// maxCreation bounds the answers that tell of a new chat: a number, or a small
+// JSON object.
+const maxCreation = 64 << 10
+
+// bindCreated adds the cookie to PHP's answer, unless the companion plugin has set
+// it already.
+func (g *Gateway) bindCreated(resp *http.Response) error {
+	made, ok := resp.Request.Context().Value(creationKey{}).(*creation)
+	if !ok || resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Encoding") != "" {
+		return nil
+	}
+	for _, cookie := range resp.Header["Set-Cookie"] {
+		if strings.HasPrefix(cookie, token.BindingCookie+"=") {
+			return nil
+		}
+	}
+	head, err := io.ReadAll(io.LimitReader(resp.Body, maxCreation+1))
+	resp.Body = readCloser{io.MultiReader(bytes.NewReader(head), errReader{err}, resp.Body), resp.Body}
+	if err != nil || len(head) > maxCreation {
+		return nil
+	}
+	if chat, ok := wplc.Created(made.form, head); ok {
+		loop := wplc.Loop{CID: chat}
+		if cookie := g.bindingCookie(made.request, loop.Channel()); cookie != "" {
+			resp.Header.Add("Set-Cookie", cookie)
+		}
+	}
+	return nil
+}
+
+// errReader passes on the error at which a body was given up; nil is none.
+type errReader struct{ err error }
+
+func (e errReader) Read([]byte) (int, error) {
+	if e.err != nil {
+		return 0, e.err
+	}
+	return 0, io.EOF
+}
