@@ -5,14 +5,15 @@
  * Version: 1.0.0
  * License: MIT
  *
- * Put this file into wp-content/mu-plugins and these lines into wp-config.php:
+ * Put this file into wp-content/mu-plugins. Where Holdline reads this site's
+ * wp-config.php and listens where it does by default, that is all. Otherwise:
  *
  *   define('HOLDLINE_URL', 'http://127.0.0.1:8787/holdline/v1'); // where PHP reaches Holdline
  *   define('HOLDLINE_SECRET', '...');                            // the same 32 bytes or more as auth.secret
  *   define('HOLDLINE_PUBLIC_URL', 'https://chat.example.com/holdline/v1'); // where browsers do, if that is not this site
  *   define('HOLDLINE_REROUTE', true);                            // only where no proxy rule can be added
  *
- * Without the first two it does nothing. PHP 5.6 to 8, WordPress 4.4 and later.
+ * PHP 5.6 to 8, WordPress 4.4 and later.
  */
 
 if (!defined('ABSPATH')) {
@@ -33,10 +34,7 @@ holdline_start();
 /** Registers everything, if the site has been set up. */
 function holdline_start()
 {
-    if (!defined('HOLDLINE_URL') || !defined('HOLDLINE_SECRET')) {
-        return;
-    }
-    if (strlen(HOLDLINE_SECRET) < 32) {
+    if (strlen(holdline_secret()) < 32) {
         add_action('admin_notices', 'holdline_notice');
         return;
     }
@@ -57,7 +55,39 @@ function holdline_start()
 
 function holdline_notice()
 {
-    echo '<div class="error"><p>Holdline: HOLDLINE_SECRET must have at least 32 bytes; the companion plugin is off.</p></div>';
+    echo '<div class="error"><p>Holdline: the companion plugin is off. Define HOLDLINE_SECRET in wp-config.php with at least 32 bytes, or all eight keys and salts with at least 32 bytes each.</p></div>';
+}
+
+/** Where PHP reaches Holdline. */
+function holdline_url()
+{
+    return defined('HOLDLINE_URL') ? HOLDLINE_URL : 'http://127.0.0.1:8787/holdline/v1';
+}
+
+/**
+ * The secret that both sides have: the one that was defined, or one made of the
+ * site's keys as Go does it (sharedSecret in gateway/site.go). '' when there is none.
+ */
+function holdline_secret()
+{
+    static $secret = null;
+    if (defined('HOLDLINE_SECRET')) {
+        return HOLDLINE_SECRET;
+    }
+    if ($secret !== null) {
+        return $secret;
+    }
+    $keys = '';
+    foreach (array('AUTH', 'SECURE_AUTH', 'LOGGED_IN', 'NONCE') as $scheme) {
+        foreach (array('_KEY', '_SALT') as $part) {
+            $key = defined($scheme . $part) ? (string) constant($scheme . $part) : '';
+            if (strlen($key) < 32) {
+                return $secret = '';
+            }
+            $keys .= $key;
+        }
+    }
+    return $secret = hash_hmac('sha256', 'holdline shared secret', $keys);
 }
 
 // --- signatures -------------------------------------------------------------------------------
@@ -188,13 +218,13 @@ function holdline_ring()
         }
     }
     $body = '{"source":"wplc"}';
-    $headers = holdline_call_headers(HOLDLINE_SECRET, $body, time());
+    $headers = holdline_call_headers(holdline_secret(), $body, time());
     // TLS to another machine takes several round trips: only when nobody waits.
-    $cap = $finished && strpos(HOLDLINE_URL, 'https:') === 0 ? 1.0 : 0.05;
+    $cap = $finished && strpos(holdline_url(), 'https:') === 0 ? 1.0 : 0.05;
     if (function_exists('stream_socket_client')) {
-        $error = holdline_post(HOLDLINE_URL . '/wake', $headers, $body, $cap, $finished);
+        $error = holdline_post(holdline_url() . '/wake', $headers, $body, $cap, $finished);
     } else {
-        $answer = wp_remote_post(HOLDLINE_URL . '/wake', array(
+        $answer = wp_remote_post(holdline_url() . '/wake', array(
             'blocking' => false, 'timeout' => $cap, 'headers' => $headers, 'body' => $body,
         ));
         $error = is_wp_error($answer) ? $answer->get_error_message() : '';
@@ -204,7 +234,7 @@ function holdline_ring()
         holdline_breaker($next);
     }
     if ($next['logged'] !== $state['logged']) {
-        error_log('Holdline: the doorbell at ' . HOLDLINE_URL . ' does not work (' . $error
+        error_log('Holdline: the doorbell at ' . holdline_url() . ' does not work (' . $error
             . '); chats go on, up to a second later. This is told once a minute at most.');
     }
 }
@@ -306,7 +336,7 @@ function holdline_sync()
     }
     $timestamp = isset($_SERVER['HTTP_X_HOLDLINE_TIMESTAMP']) ? $_SERVER['HTTP_X_HOLDLINE_TIMESTAMP'] : '';
     $signature = isset($_SERVER['HTTP_X_HOLDLINE_SIGNATURE']) ? $_SERVER['HTTP_X_HOLDLINE_SIGNATURE'] : '';
-    $error = holdline_check(HOLDLINE_SECRET, $timestamp, $signature, $body, time());
+    $error = holdline_check(holdline_secret(), $timestamp, $signature, $body, time());
     if ($error !== '') {
         holdline_answer(403, array('ok' => false, 'error' => $error, 'time' => time()));
     }
@@ -666,10 +696,10 @@ function holdline_bind()
         return;
     }
     $now = time();
-    list($channels) = holdline_bound(HOLDLINE_SECRET, holdline_cookie(), $now);
+    list($channels) = holdline_bound(holdline_secret(), holdline_cookie(), $now);
     $channels = array_slice(array_unique(array_merge($channels, array('wplc/' . $id))), -HOLDLINE_MAX_BOUND);
     $life = 7 * 86400;
-    header('Set-Cookie: ' . HOLDLINE_COOKIE . '=' . holdline_binding(HOLDLINE_SECRET, $channels, $now + $life)
+    header('Set-Cookie: ' . HOLDLINE_COOKIE . '=' . holdline_binding(holdline_secret(), $channels, $now + $life)
         . '; Path=/; Max-Age=' . $life . '; HttpOnly; SameSite=Lax' . (holdline_is_https() ? '; Secure' : ''), false);
 }
 
@@ -710,14 +740,14 @@ function holdline_grant()
     if (holdline_is_agent()) {
         $expires = $now + (int) apply_filters('holdline_token_life', 12 * 3600);
         $user = wp_get_current_user();
-        return array(holdline_jwt(HOLDLINE_SECRET, $user->user_login, array('wplc/*'), $expires), $expires);
+        return array(holdline_jwt(holdline_secret(), $user->user_login, array('wplc/*'), $expires), $expires);
     }
-    list($channels, $until) = holdline_bound(HOLDLINE_SECRET, holdline_cookie(), $now);
+    list($channels, $until) = holdline_bound(holdline_secret(), holdline_cookie(), $now);
     if (!$channels) {
         return null;
     }
     $expires = min($until, $now + 3600);
-    return array(holdline_jwt(HOLDLINE_SECRET, 'visitor of ' . $channels[0], $channels, $expires), $expires);
+    return array(holdline_jwt(holdline_secret(), 'visitor of ' . $channels[0], $channels, $expires), $expires);
 }
 
 /** Ajax action holdline_token: a fresh token. Other origins cannot read the answer. */
@@ -752,13 +782,13 @@ function holdline_public_url()
     if (defined('HOLDLINE_PUBLIC_URL')) {
         return HOLDLINE_PUBLIC_URL;
     }
-    $to = parse_url(HOLDLINE_URL);
+    $to = parse_url(holdline_url());
     $host = is_array($to) && isset($to['host']) ? trim($to['host'], '[]') : '';
     $address = filter_var($host, FILTER_VALIDATE_IP) !== false;
     $public = $address
         ? filter_var($host, FILTER_VALIDATE_IP, FILTER_FLAG_NO_PRIV_RANGE | FILTER_FLAG_NO_RES_RANGE) !== false
         : strpos($host, '.') !== false;
-    return $public ? HOLDLINE_URL : (isset($to['path']) ? $to['path'] : '/');
+    return $public ? holdline_url() : (isset($to['path']) ? $to['path'] : '/');
 }
 
 // --- without a proxy rule ---------------------------------------------------------------------

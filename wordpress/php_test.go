@@ -237,3 +237,13 @@ func TestErrorDocumentSendsBrowsersBack(t *testing.T) {
 		}
 	}
 }
+
+// The same keys and secret stand in gateway/secret_test.go.
+func TestSecretIsMadeOfTheSitesKeys(t *testing.T) {
+	const want = "b28d4a03736cfa0ab9349e5fea0076acf7529e47e02ea5103f07a0766f496584"
+	var got string
+	php(t, []call{{"holdline_secret", []any{}}}, &got)
+	if got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
