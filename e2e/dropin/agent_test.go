@@ -16,6 +16,7 @@ import (
 // script (js/testchat-agent.js) in each window.
 type agent struct {
 	*browser
+	s   *stage
 	t   *testing.T
 	ctx context.Context
 }
@@ -36,7 +37,7 @@ func login(s *stage, user string) *agent {
 		c.Path = "/"
 	}
 	b.client.Jar.SetCookies(b.front, cookies)
-	return &agent{browser: b, t: s.t, ctx: s.ctx}
+	return &agent{browser: b, s: s, t: s.t, ctx: s.ctx}
 }
 
 // window is a page of the agent's with its loop.
@@ -58,8 +59,19 @@ type window struct {
 
 var ajaxNonce = regexp.MustCompile(`var wplc_ajax_nonce = "([^"]+)"`)
 
-// open loads a page and begins its loop. The window of a chat accepts the chat.
+// open loads the window of a chat, which accepts the chat, and begins its loop.
 func (a *agent) open(cid string) *window {
+	a.t.Helper()
+	return a.load(cid).poll()
+}
+
+// dashboard opens the list of chats.
+func (a *agent) dashboard() *window {
+	a.t.Helper()
+	return a.load("").poll()
+}
+
+func (a *agent) load(cid string) *window {
 	a.t.Helper()
 	path := "/wp-admin/admin.php?page=wplivechat-menu"
 	if cid != "" {
@@ -75,21 +87,20 @@ func (a *agent) open(cid string) *window {
 	}
 	ctx, cancel := context.WithCancel(a.ctx)
 	w := &window{
-		agent: a, seen: &record{site: a.front.String()}, ctx: ctx, leave: cancel,
+		agent: a, seen: a.s.newRecord(), ctx: ctx, leave: cancel,
 		nonce: nonce[1], cid: cid, status: "3", list: "false", rows: map[string]string{},
 	}
-	w.loop.Go(func() {
-		for first := true; w.once(first); first = false {
-		}
-	})
 	a.t.Cleanup(w.close)
 	return w
 }
 
-// dashboard opens the list of chats.
-func (a *agent) dashboard() *window {
-	a.t.Helper()
-	return a.open("")
+// poll begins a window's loop.
+func (w *window) poll() *window {
+	w.loop.Go(func() {
+		for first := true; w.once(first); first = false {
+		}
+	})
+	return w
 }
 
 func (w *window) close() {
@@ -178,8 +189,22 @@ func (w *window) showList(list string, pending bool) {
 // write sends a message.
 func (w *window) write(text string) {
 	w.t.Helper()
-	if got := w.post("wplc_admin_send_msg", url.Values{"msg": {text}}); got.status != http.StatusOK || got.body != "sent" {
+	w.writeTo(w.cid, text)
+}
+
+// writeTo sends a message to another chat than the window's.
+func (w *window) writeTo(cid, text string) {
+	w.t.Helper()
+	if got := w.post("wplc_admin_send_msg", url.Values{"cid": {cid}, "msg": {text}}); got.status != http.StatusOK || got.body != "sent" {
 		w.t.Fatalf("an agent's message: %d %q", got.status, got.body)
+	}
+}
+
+// accept takes a chat without a window for it.
+func (w *window) accept(cid string) {
+	w.t.Helper()
+	if got := w.post("wplc_admin_accept_chat", url.Values{"cid": {cid}}); got.status != http.StatusOK {
+		w.t.Fatalf("accept chat %s: %d %q", cid, got.status, got.body)
 	}
 }
 

@@ -60,7 +60,7 @@ func converse(s *stage) told {
 	ann.send("Hi, it's me \\ \"Ann\"")
 
 	chat := login(s, "admin").open(ann.chat())
-	chat.seen.await(t, "it's me", 1)
+	chat.seen.await(t, "Hi, it")
 	ann.seen.await(t, "state 3")
 	ann.seen.await(t, "has joined the chat")
 	list.seen.await(t, "Open Chat")
@@ -70,7 +70,8 @@ func converse(s *stage) told {
 	chat.seen.await(t, "line 2")
 
 	ann = reloadAndTalk(s, ann, chat)
-	minimiseAndTalk(s, ann, chat)
+	list.seen.await(t, `"browsing_nice_url":"/"`)
+	minimiseAndTalk(s, ann, chat, list)
 	for i := range 10 {
 		chat.write(fmt.Sprintf("question %d.", i))
 		ann.send(fmt.Sprintf("answer %d.", i))
@@ -101,21 +102,23 @@ func reloadAndTalk(s *stage, ann *visitor, chat *window) *visitor {
 	return ann
 }
 
-func minimiseAndTalk(s *stage, ann *visitor, chat *window) {
+func minimiseAndTalk(s *stage, ann *visitor, chat, list *window) {
 	ann.minimise()
 	ann.seen.await(s.t, "state 10")
 	chat.seen.await(s.t, "state 10")
+	list.seen.await(s.t, `"status":"10"`)
 	chat.write("Look here")
 	ann.seen.await(s.t, "Look here")
 	ann.seen.await(s.t, "state 10", 2)
 	ann.maximise()
 	ann.seen.await(s.t, "state 3", 4)
 	chat.seen.await(s.t, "state 3")
+	list.seen.await(s.t, `"status":"3"`, 3)
 }
 
 // beginsAnew opens a page after the end: it is a new chat.
 func beginsAnew(s *stage, ann *visitor) {
-	again := open(s, ann.browser, "1552987800003", "/shop/", &record{site: s.url})
+	again := open(s, ann.browser, "1552987800003", "/shop/", s.newRecord())
 	if count := s.column("SELECT COUNT(*) FROM wp_wplc_chat_sessions"); count != "2" || again.chat() != "2" {
 		s.t.Errorf("%s chats after the end, the page has chat %q; want 2 and 2", count, again.chat())
 	}
@@ -124,10 +127,10 @@ func beginsAnew(s *stage, ann *visitor) {
 // awaitColumn waits for a value in the database.
 func (s *stage) awaitColumn(want, query string, args ...any) {
 	s.t.Helper()
-	last := ""
+	last, began := "", time.Now()
 	defer func() {
-		if s.t.Failed() {
-			s.t.Logf("%s: last %q, want %q", query, last, want)
+		if took := time.Since(began); took > 5*time.Second {
+			s.t.Logf("%s: %q, want %q, after %v", query, last, want, took.Round(100*time.Millisecond))
 		}
 	}()
 	eventually(s.t, "the database has "+want, 20*time.Second, func() bool {

@@ -15,7 +15,7 @@ import (
 // record is what a person saw in a window, in order. Ids, times and the site's
 // address are taken out, so that records of two sites can be compared.
 type record struct {
-	site  string // the front's address
+	sites *strings.Replacer // takes the fronts' addresses out
 	mu    sync.Mutex
 	lines []string
 }
@@ -26,9 +26,15 @@ var (
 	windowName = regexp.MustCompile(`WP_Live_Chat_\d+`)
 )
 
+// newRecord is empty. One WordPress has the addresses of both fronts: what Holdline
+// makes itself has the stored one, whichever front it came through.
+func (s *stage) newRecord() *record {
+	return &record{sites: strings.NewReplacer(s.site.URL, "SITE", s.site.ApacheURL, "SITE")}
+}
+
 // add notes a line.
 func (r *record) add(line string) {
-	line = strings.ReplaceAll(line, r.site, "SITE")
+	line = r.sites.Replace(line)
 	line = cidInText.ReplaceAllString(line, "cid=${1}N")
 	line = timeInText.ReplaceAllString(line, "TIME")
 	line = windowName.ReplaceAllString(line, "WP_Live_Chat_N")
@@ -90,16 +96,27 @@ func (r *record) await(t *testing.T, text string, n ...int) {
 	if len(n) > 0 {
 		want = n[0]
 	}
-	end := time.After(20 * time.Second)
+	began, end := time.Now(), time.After(20*time.Second)
+	if !r.comes(end, text, want) {
+		t.Fatalf("%q came %d times, want %d; seen so far:\n%s", text, r.count(text), want, strings.Join(r.all(), "\n"))
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Logf("%q took %v", text, took.Round(100*time.Millisecond))
+	}
+}
+
+// comes waits until the text came n times, or for the end.
+func (r *record) comes(end <-chan time.Time, text string, n int) bool {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for r.count(text) < want {
+	for r.count(text) < n {
 		select {
 		case <-tick.C:
 		case <-end:
-			t.Fatalf("%q came %d times, want %d; seen so far:\n%s", text, r.count(text), want, strings.Join(r.all(), "\n"))
+			return false
 		}
 	}
+	return true
 }
 
 // entry is one member of a JSON object.

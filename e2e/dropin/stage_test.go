@@ -48,7 +48,7 @@ func newStage(t *testing.T, w way, f front, settings ...string) *stage {
 	if w.answer != "" {
 		g = held
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute+*hourFor)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute+*hourFor)
 	t.Cleanup(cancel)
 	s := &stage{ground: g, t: t, ctx: ctx, way: w, front: f, url: g.url(f)}
 	eventually(t, "PHP is idle", time.Minute, func() bool {

@@ -51,7 +51,7 @@ var restToken = regexp.MustCompile(`var wplc_restapi_token = "([^"]+)"`)
 // visit loads a page in a browser of its own.
 func visit(s *stage, session string) *visitor {
 	s.t.Helper()
-	return open(s, newBrowser(s.t, s.url), session, "/shop/", &record{site: s.url})
+	return open(s, newBrowser(s.t, s.url), session, "/shop/", s.newRecord())
 }
 
 // open loads a page, and returns when its first poll was answered.
@@ -84,6 +84,13 @@ func open(s *stage, b *browser, session, path string, seen *record) *visitor {
 func (v *visitor) close() {
 	v.leave()
 	v.loops.Wait()
+}
+
+// comeBack goes on polling after close, as a page does whose network was away.
+func (v *visitor) comeBack(s *stage) {
+	v.ctx, v.leave = context.WithCancel(s.ctx)
+	v.asked.Store(0)
+	v.poll(v.data, false, func() {})
 }
 
 // reload opens another page of the site in the same browser and notes on in the

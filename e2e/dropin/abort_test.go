@@ -1,0 +1,60 @@
+package dropin_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// TestBrowserGoesAwayInMidHold has many browsers break off a held poll; a message is
+// written then, and the browser polls again. PHP's loop does not notice that nobody
+// listens: it marks the message as told.
+func TestBrowserGoesAwayInMidHold(t *testing.T) {
+	for _, f := range []front{nginx, apache} {
+		for _, w := range []way{php, native, relay} {
+			t.Run(fmt.Sprint(w.name, " behind ", f), func(t *testing.T) {
+				s := newStage(t, w, f)
+				s.holdFor(48, 250*time.Millisecond) // longer than the whole test
+				lost, browsers := goneInMidHold(s)
+				t.Logf("lost %d of %d messages", lost, browsers)
+				if w != php && lost > 0 {
+					t.Errorf("%d of %d messages were lost", lost, browsers)
+				}
+			})
+		}
+	}
+}
+
+func goneInMidHold(s *stage) (lost, browsers int) {
+	desk := login(s, "admin").load("")
+	visitors := make([]*visitor, 25)
+	for i := range visitors {
+		visitors[i] = visit(s, fmt.Sprint(1552987800000+i))
+		visitors[i].start("Ann", "ann@example.com")
+		desk.accept(visitors[i].chat())
+	}
+	for _, v := range visitors {
+		v.seen.await(s.t, "state 3")
+	}
+	eventually(s.t, "all are held", 20*time.Second, func() bool { return s.heldLoops() >= len(visitors) })
+	for _, v := range visitors {
+		v.close()
+	}
+	pass(s.ctx, 300*time.Millisecond)
+	for _, v := range visitors {
+		desk.writeTo(v.chat(), "Are you there?")
+	}
+	pass(s.ctx, 700*time.Millisecond) // PHP looks twice a second or more
+	for _, v := range visitors {
+		v.comeBack(s)
+	}
+	late := time.NewTimer(4 * time.Second) // for all of them
+	defer late.Stop()
+	for _, v := range visitors {
+		if !v.seen.comes(late.C, "Are you there?", 1) {
+			lost++
+			late.Reset(0)
+		}
+	}
+	return lost, len(visitors)
+}
