@@ -8,7 +8,9 @@ import (
 
 // TestBrowserGoesAwayInMidHold has many browsers break off a held poll; a message is
 // written then, and the browser polls again. PHP's loop does not notice that nobody
-// listens: it marks the message as told.
+// listens: it marks the message as told. nginx tells Holdline that a browser has
+// gone; Apache's mod_proxy does not until it has an answer to pass on, so behind it
+// nobody can know.
 func TestBrowserGoesAwayInMidHold(t *testing.T) {
 	for _, f := range []front{nginx, apache} {
 		for _, w := range []way{php, native, relay} {
@@ -17,7 +19,7 @@ func TestBrowserGoesAwayInMidHold(t *testing.T) {
 				s.holdFor(48, 250*time.Millisecond) // longer than the whole test
 				lost, browsers := goneInMidHold(s)
 				t.Logf("lost %d of %d messages", lost, browsers)
-				if w != php && lost > 0 {
+				if w != php && f == nginx && lost > 0 {
 					t.Errorf("%d of %d messages were lost", lost, browsers)
 				}
 			})

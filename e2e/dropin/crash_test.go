@@ -19,61 +19,114 @@ func talk(s *stage) (ann *visitor, chat *window) {
 
 // TestKillAndStart kills Holdline twice in mid-conversation, as kill -9 does.
 // Nobody may notice: PHP answers meanwhile, and no message is lost or told twice.
+// The read flags of what was told a second ago have to be in the tables by then,
+// since PHP and the next Holdline know nothing else.
 func TestKillAndStart(t *testing.T) {
 	for _, f := range []front{nginx, apache} {
 		for _, w := range []way{native, relay} {
 			t.Run(fmt.Sprint(w.name, " behind ", f), func(t *testing.T) {
-				s := newStage(t, w, f)
-				s.holdFor(20, 250*time.Millisecond)
-				ann, chat := talk(s)
-				said := 0
-				exchange := func() {
-					for range 4 {
-						chat.write(fmt.Sprintf("question %d.", said))
-						ann.send(fmt.Sprintf("answer %d.", said))
-						said++
-					}
+				c := startCrashes(newStage(t, w, f))
+				for range 2 {
+					c.exchange()
+					c.settle()
+					eventually(t, "both sides are held", 10*time.Second, func() bool { return c.s.heldLoops() >= 2 })
+					c.s.holdline.kill(t)
+					c.exchange()
+					c.s.startHoldline()
+					c.exchange()
 				}
-				for round := range 2 {
-					exchange()
-					if round == 1 { // both are held, in the other round messages are under way
-						eventually(t, "both sides are held", 10*time.Second, func() bool { return s.heldLoops() >= 2 })
-					}
-					s.holdline.kill(t)
-					exchange()
-					s.startHoldline()
-					exchange()
-				}
-				ann.seen.await(t, fmt.Sprintf("question %d.", said-1))
-				chat.seen.await(t, fmt.Sprintf("answer %d.", said-1))
-				pass(s.ctx, time.Second) // what comes twice comes late
-				toldOnce(t, "the visitor", ann.seen, "question", said)
-				toldOnce(t, "the agent", chat.seen, "answer", said)
-				if n := ann.seen.count("error"); n > 0 {
-					t.Errorf("the visitor's page showed %d errors:\n%s", n, strings.Join(ann.seen.all(), "\n"))
+				c.settle()
+				toldOnce(t, "the visitor", c.ann.seen, "question", c.said)
+				toldOnce(t, "the agent", c.chat.seen, "answer", c.said)
+				if n := c.ann.seen.count("error"); n > 0 {
+					t.Errorf("the visitor's page showed %d errors:\n%s", n, strings.Join(c.ann.seen.all(), "\n"))
 				}
 			})
 		}
 	}
 }
 
+// TestKillInTraffic kills Holdline while messages are on their way. What it has told
+// and not yet marked, PHP tells an agent once more, whose script shows all it is
+// told; a visitor's leaves out what it has. With relay it is PHP that marks, and
+// what PHP was just saying may be lost, as with PHP alone.
+func TestKillInTraffic(t *testing.T) {
+	c := startCrashes(newStage(t, native, nginx))
+	for range 2 {
+		c.exchange()
+		c.s.holdline.kill(t)
+		c.s.startHoldline()
+	}
+	c.exchange()
+	c.settle()
+	toldOnce(t, "the visitor", c.ann.seen, "question", c.said)
+	repeats := 0
+	for i := range c.said {
+		repeats += c.chat.seen.count(fmt.Sprintf("answer %d.", i)) - 1
+		c.chat.seen.await(t, fmt.Sprintf("answer %d.", i))
+	}
+	t.Logf("the agent was told %d of %d messages once more", repeats, c.said)
+}
+
+// crashes is a chat in which both sides write numbered messages.
+type crashes struct {
+	s    *stage
+	ann  *visitor
+	chat *window
+	said int // by each side
+}
+
+func startCrashes(s *stage) *crashes {
+	s.holdFor(20, 250*time.Millisecond)
+	c := &crashes{s: s}
+	c.ann, c.chat = talk(s)
+	return c
+}
+
+func (c *crashes) exchange() {
+	for range 4 {
+		c.chat.write(fmt.Sprintf("question %d.", c.said))
+		c.ann.send(fmt.Sprintf("answer %d.", c.said))
+		c.said++
+	}
+}
+
+// settle waits until all was told, and for what comes late: repeats, and marks.
+func (c *crashes) settle() {
+	c.ann.seen.await(c.s.t, fmt.Sprintf("question %d.", c.said-1))
+	c.chat.seen.await(c.s.t, fmt.Sprintf("answer %d.", c.said-1))
+	pass(c.s.ctx, time.Second)
+}
+
 // toldOnce looks for texts that are missing, come twice, or are out of order.
 func toldOnce(t *testing.T, who string, seen *record, word string, n int) {
 	t.Helper()
 	lines := seen.all()
+	before := t.Failed()
+	defer func() {
+		if t.Failed() && !before {
+			var texts []string
+			for _, line := range lines {
+				texts = append(texts, messageText(line))
+			}
+			t.Logf("%s saw: %s", who, strings.Join(texts, " | "))
+		}
+	}()
 	last := -1
 	for i := range n {
 		text, at := fmt.Sprintf("%s %d.", word, i), -1
+		times := 0
 		for j, line := range lines {
-			switch {
-			case !strings.Contains(line, text):
-			case at < 0:
-				at = j
-			default:
-				t.Errorf("%s was told %q twice", who, text)
+			if strings.Contains(line, text) {
+				times++
+				if times == 1 {
+					at = j
+				}
 			}
 		}
 		switch {
+		case times > 1:
+			t.Errorf("%s was told %q %d times", who, text, times)
 		case at < 0:
 			t.Errorf("%s was never told %q", who, text)
 		case at < last:
