@@ -51,8 +51,8 @@ const unknownChat = -1
 // PHP would show the sender, or -1 if that cannot be told; whoever guards chats
 // decides about these as well before they are passed on.
 func (s *Source) Recognise(form url.Values) (l Loop, ok bool) {
-	action := form.Get(fieldAction)
-	if !isLoop(action) {
+	action := loopAction(form)
+	if action == "" {
 		return Loop{}, false
 	}
 	l = Loop{Action: action, Agent: action != ActionVisitor, Nonce: form.Get(fieldNonce)}
@@ -84,6 +84,23 @@ func (s *Source) Recognise(form url.Values) (l Loop, ok bool) {
 	return l, ok
 }
 
+// loopAction is the loop that PHP may see in a form, "" for none. Of fields whose
+// names come to the same it takes the last, but any that names a visitor's loop
+// makes the form one of those: nobody else is asked who he is.
+func loopAction(form url.Values) (action string) {
+	for key, values := range form {
+		if phpName(key) != fieldAction {
+			continue
+		}
+		for _, value := range values {
+			if value == ActionVisitor || isLoop(value) && action == "" {
+				action = value
+			}
+		}
+	}
+	return action
+}
+
 func isLoop(action string) bool {
 	return action == ActionVisitor || action == ActionAgent || action == ActionDashboard
 }
@@ -94,16 +111,20 @@ func isLoop(action string) bool {
 // makes an array, NUL ends the name).
 func isPlain(form url.Values) bool {
 	for key, values := range form {
-		name := strings.TrimLeft(key, " ")
-		if at := strings.IndexAny(name, "[\x00"); at >= 0 {
-			name = name[:at]
-		}
-		name = strings.NewReplacer(" ", "_", ".", "_").Replace(name)
-		if isField(name) && (name != key || len(values) != 1) {
+		if name := phpName(key); isField(name) && (name != key || len(values) != 1) {
 			return false
 		}
 	}
 	return true
+}
+
+// phpName is what PHP makes of a field's name.
+func phpName(key string) string {
+	name := strings.TrimLeft(key, " ")
+	if at := strings.IndexAny(name, "[\x00"); at >= 0 {
+		name = name[:at]
+	}
+	return strings.NewReplacer(" ", "_", ".", "_").Replace(name)
 }
 
 func isField(name string) bool {
