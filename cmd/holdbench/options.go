@@ -44,6 +44,7 @@ type options struct {
 	timeout         time.Duration
 	transports      []string
 	scenarios       []string
+	siteLoops       []string
 }
 
 func allTransports() []string { return []string{overSSE, overPoll, overWS} }
@@ -54,6 +55,8 @@ func allScenarios() []string {
 
 // siteScenario runs alone: it brings a WordPress of its own.
 const siteScenario = "site"
+
+func allSiteLoops() []string { return []string{"php", "holdline"} }
 
 func (o *options) wants(scenario string) bool { return slices.Contains(o.scenarios, scenario) }
 
@@ -88,6 +91,7 @@ func parseOptions(args []string, out io.Writer) (options, error) {
 	f.IntVar(&o.visitors, "visitors", 200, "visitors of the site scenario")
 	f.IntVar(&o.children, "children", 5, "PHP workers of the site scenario")
 	f.IntVar(&o.pages, "pages", 200, "page loads of the site scenario")
+	f.StringSliceVar(&o.siteLoops, "loop", allSiteLoops(), "who holds the visitors of the site scenario")
 	f.IntVar(&o.seconds, "seconds", 60, "how long the site scenario watches idle visitors")
 	// Garbage collectors and the kernel's deferred work have had their turn by then.
 	f.DurationVar(&o.settle, "settle", 8*time.Second, "wait this long behind the last client before measuring")
@@ -146,6 +150,11 @@ func (o *options) validate() error {
 	}
 	if o.peer != "" && o.peer != "nchan" {
 		wrong = append(wrong, fmt.Errorf("--peer: the only peer is nchan, not %q", o.peer))
+	}
+	for _, l := range o.siteLoops {
+		if !slices.Contains(allSiteLoops(), l) {
+			wrong = append(wrong, fmt.Errorf("--loop: %q is none of %q", l, allSiteLoops()))
+		}
 	}
 	if o.visitors < o.children {
 		wrong = append(wrong, fmt.Errorf("--visitors is %d, fewer than the %d PHP workers (--children)", o.visitors, o.children))

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"holdline/internal/wpsite"
@@ -87,16 +88,20 @@ func (b *siteBench) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := b.withHoldline(ctx); err != nil {
-		return fmt.Errorf("with Holdline: %w", err)
+	if slices.Contains(b.siteLoops, "holdline") {
+		if err := b.withHoldline(ctx); err != nil {
+			return fmt.Errorf("with Holdline: %w", err)
+		}
 	}
 	after, err := b.idlePages(ctx)
 	if err != nil {
 		return err
 	}
 	b.report.stage(stageNone).Pages = before.with(after).summary()
-	if err := b.withPHP(ctx); err != nil {
-		return fmt.Errorf("with PHP alone: %w", err)
+	if slices.Contains(b.siteLoops, "php") {
+		if err := b.withPHP(ctx); err != nil {
+			return fmt.Errorf("with PHP alone: %w", err)
+		}
 	}
 	return nil
 }
@@ -205,6 +210,7 @@ func (b *siteBench) withPHP(ctx context.Context) error {
 		return err
 	}
 	many.PerLoop = many.perWorker()
+	many.Polls = many.Polls.minus(few.Polls) // the same visitors
 	return nil
 }
 

@@ -102,7 +102,7 @@ func (a *agent) post(ctx context.Context, cid, text string) error {
 // waits for them: as long as a poll is held and asked for again, no more than cap.
 func (b *siteBench) talk(ctx context.Context, c *crowd, n int, cap time.Duration,
 	send func(ctx context.Context, cid, text string) error,
-) (delays, error) {
+) (*delays, error) {
 	first := b.seq + 1
 	for range n {
 		v, err := c.waitForSomeone(ctx)
@@ -110,16 +110,16 @@ func (b *siteBench) talk(ctx context.Context, c *crowd, n int, cap time.Duration
 			break // in a jammed site no poll may ever be held again
 		}
 		if err != nil {
-			return delays{}, err
+			return nil, err
 		}
 		b.seq++
 		begun := time.Now()
 		if err := send(ctx, v.cid, benchText(b.seq)); err != nil {
-			return delays{}, err
+			return nil, err
 		}
 		c.box.sent(b.seq, begun, time.Now())
 		if err := sleep(ctx, about(300*time.Millisecond)()); err != nil {
-			return delays{}, err
+			return nil, err
 		}
 	}
 	for end := time.Now().Add(cap); time.Now().Before(end); {
@@ -127,11 +127,12 @@ func (b *siteBench) talk(ctx context.Context, c *crowd, n int, cap time.Duration
 			break
 		}
 		if err := sleep(ctx, 100*time.Millisecond); err != nil {
-			return delays{}, err
+			return nil, err
 		}
 	}
 	letters, _ := c.box.take(first, b.seq)
-	return sortLetters(letters), nil
+	d := sortLetters(letters)
+	return &d, nil
 }
 
 var errNobodyHeld = errors.New("no visitor's poll is held")

@@ -52,6 +52,10 @@ type pollCounts struct {
 	Ended    int64 `json:"chats_ended"`
 }
 
+func (p pollCounts) minus(q pollCounts) pollCounts {
+	return pollCounts{Sent: p.Sent - q.Sent, Answered: p.Answered - q.Answered, Failed: p.Failed - q.Failed, Ended: p.Ended - q.Ended}
+}
+
 // quiet is what happened while nobody did anything but wait.
 type quiet struct {
 	Seconds  float64            `json:"seconds"`

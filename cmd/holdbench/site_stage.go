@@ -120,8 +120,7 @@ func (b *siteBench) all(ctx context.Context, s *siteStage, c *crowd, n int) erro
 	if err := b.messages(ctx, s, c); err != nil {
 		return err
 	}
-	t := &c.tally
-	s.Polls = pollCounts{Sent: t.polls.Load(), Answered: t.answers.Load(), Failed: t.failed.Load(), Ended: t.ended.Load()}
+	s.Polls = c.tally.counts()
 	return nil
 }
 
@@ -132,11 +131,10 @@ const messageCap = 35 * time.Second
 // left out when the site does not answer.
 func (b *siteBench) messages(ctx context.Context, s *siteStage, c *crowd) error {
 	b.say("  %d visitors: %d messages by INSERT …\n", s.Visitors, b.latencyMessages)
-	d, err := b.talk(ctx, c, b.latencyMessages, messageCap, b.agent.insert)
-	if err != nil {
+	var err error
+	if s.SQL, err = b.talk(ctx, c, b.latencyMessages, messageCap, b.agent.insert); err != nil {
 		return err
 	}
-	s.SQL = &d
 	if s.Pages.Unanswered > 0 {
 		return nil
 	}
@@ -145,10 +143,9 @@ func (b *siteBench) messages(ctx context.Context, s *siteStage, c *crowd) error 
 	if err != nil {
 		return err
 	}
-	if d, err = b.talk(ctx, c, b.latencyMessages, messageCap, b.agent.post); err != nil {
+	if s.Ajax, err = b.talk(ctx, c, b.latencyMessages, messageCap, b.agent.post); err != nil {
 		return err
 	}
-	s.Ajax = &d
 	after, err := b.bells(ctx)
 	s.Bells = after - before
 	return err

@@ -156,13 +156,13 @@ func delayLines() []siteLine {
 	commit := func(d *delays) quantiles { return d.Committed }
 	begin := func(d *delays) quantiles { return d.Begun }
 	line := func(label string, of func(*siteStage) *delays, from func(*delays) quantiles) siteLine {
-		return siteLine{label + ": p50 / p99 / max", func(s *siteStage) string {
+		return siteLine{label + ": p50 / p95 / p99 / max", func(s *siteStage) string {
 			d := of(s)
 			if d == nil || from(d).N == 0 {
 				return ""
 			}
 			q := from(d)
-			return fmt.Sprintf("%.0f / %.0f / %.0f ms", q.P50, q.P99, q.Max)
+			return fmt.Sprintf("%.0f / %.0f / %.0f / %.0f ms", q.P50, q.P95, q.P99, q.Max)
 		}}
 	}
 	fate := func(label string, of func(*siteStage) *delays) siteLine {

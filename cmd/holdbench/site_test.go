@@ -127,6 +127,13 @@ func TestMailbox(t *testing.T) {
 	}
 }
 
+func TestPollCounts(t *testing.T) {
+	all, before := pollCounts{Sent: 9, Answered: 7, Failed: 5, Ended: 3}, pollCounts{Sent: 1, Answered: 2, Failed: 3, Ended: 3}
+	if got, want := all.minus(before), (pollCounts{Sent: 8, Answered: 5, Failed: 2}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
 func TestSteps(t *testing.T) {
 	for all, want := range map[int][]int{200: {1, 50}, 50: {1}, 4: {1}, 1: {}} {
 		if got := steps(all); !slices.Equal(got, want) {
@@ -172,7 +179,7 @@ func TestSiteTable(t *testing.T) {
 	}
 	for _, want := range []string{
 		"| no loop  | PHP, all visitors (200) | Holdline (200) ", "> 30 s", "> 1000x", "1.10x", "28 of 30", "0: 597, 1: 3", "12.3–12.4 s",
-		"2.00 (holdline 1.50, wordpress 0.50)", "28 / 55 / 55 ms", "-2 / 5 / 5 ms", "98 / 2 / 0 / 0", "100 of 100", "15000 B", "20.0 MB",
+		"2.00 (holdline 1.50, wordpress 0.50)", "28 / 40 / 55 / 55 ms", "-2 / 4 / 5 / 5 ms", "98 / 2 / 0 / 0", "100 of 100", "15000 B", "20.0 MB",
 		"- ok: page load p95 with 200 held loops is 1.10",
 	} {
 		if !strings.Contains(out.String(), want) {
@@ -239,11 +246,11 @@ func TestSiteOptions(t *testing.T) {
 	if err != nil || o.visitors != 200 || o.children != 5 || o.window() != time.Minute || !o.wants(siteScenario) {
 		t.Fatalf("%+v, %v", o, err)
 	}
-	_, err = parseOptions([]string{"--scenario=site,idle", "--visitors=3", "--seconds=0"}, os.Stderr)
+	_, err = parseOptions([]string{"--scenario=site,idle", "--visitors=3", "--seconds=0", "--loop=node"}, os.Stderr)
 	if err == nil {
 		t.Fatal("nonsense was taken")
 	}
-	for _, want := range []string{"site runs alone", "--visitors is 3, fewer than the 5", "--seconds is 0"} {
+	for _, want := range []string{"site runs alone", "--visitors is 3, fewer than the 5", "--seconds is 0", `"node"`} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not name %s: %v", want, err)
 		}

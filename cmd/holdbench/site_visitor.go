@@ -34,7 +34,7 @@ const (
 // bindingCookie ties chats to a browser; the companion plugin and Holdline set it.
 const bindingCookie = "holdline_visitor"
 
-// site says where WordPress is and what its pages carry.
+// webSite says where WordPress is and what its pages carry.
 type webSite struct {
 	url   string // without a slash at the end
 	nonce string // wplc_nonce of a page that nobody is logged in to
@@ -61,6 +61,10 @@ type visitor struct {
 // pollTally counts what happened to all visitors.
 type pollTally struct {
 	polls, answers, ended, failed atomic.Int64
+}
+
+func (t *pollTally) counts() pollCounts {
+	return pollCounts{Sent: t.polls.Load(), Answered: t.answers.Load(), Failed: t.failed.Load(), Ended: t.ended.Load()}
 }
 
 // newVisitor makes a browser. said is called for each message of the bench, with
