@@ -58,10 +58,11 @@ function holdline_notice()
     echo '<div class="error"><p>Holdline: the companion plugin is off. Define HOLDLINE_SECRET in wp-config.php with at least 32 bytes, or all eight keys and salts with at least 32 bytes each.</p></div>';
 }
 
-/** Where PHP reaches Holdline. */
+/** Where PHP reaches Holdline. An address without a path gets the usual one. */
 function holdline_url()
 {
-    return defined('HOLDLINE_URL') ? HOLDLINE_URL : 'http://127.0.0.1:8787/holdline/v1';
+    $url = defined('HOLDLINE_URL') ? rtrim(HOLDLINE_URL, '/') : 'http://127.0.0.1:8787';
+    return preg_match('~^https?://[^/]+$~', $url) ? $url . '/holdline/v1' : $url;
 }
 
 /**
