@@ -160,16 +160,21 @@ func (a *ajax) identify() (*identity, error) {
 	return id, err
 }
 
-// heads are the headers of all answers of ours: WordPress lets the site's own
-// origins read theirs (send_origin_headers), and a rerouted page is often one of
-// another origin.
+// heads are the headers of all answers of ours. A rerouted page is often one of
+// another origin; others get what WordPress sends.
 func (a *ajax) heads() http.Header {
 	if a.header != nil {
 		return a.header
 	}
 	a.header = http.Header{}
-	if r := a.c.Request(); r.Header.Get("Origin") != "" {
-		cors(a.header, r, a.g.origins(a.at.backend))
+	r, origins := a.c.Request(), a.g.origins(a.at.backend)
+	switch origin := r.Header.Get("Origin"); {
+	case origin == "":
+	case a.rerouted:
+		cors(a.header, r, origins)
+	case wordPressAllows(origin, origins):
+		a.header.Set("Access-Control-Allow-Origin", origin)
+		a.header.Set("Access-Control-Allow-Credentials", "true")
 	}
 	return a.header
 }

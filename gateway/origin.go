@@ -57,6 +57,20 @@ func cors(h http.Header, r *http.Request, allowed []string) {
 	h.Set("Access-Control-Expose-Headers", "ETag, Retry-After")
 }
 
+// wordPressAllows tells whether admin-ajax.php lets pages of an origin read its
+// answers (get_allowed_http_origins and send_origin_headers in wp-includes/http.php):
+// those of the site's hosts over either scheme, on the usual port.
+func wordPressAllows(origin string, site []string) bool {
+	u, err := url.Parse(strings.ToLower(origin))
+	if err != nil || u.Port() != "" || u.Scheme != "http" && u.Scheme != "https" {
+		return false
+	}
+	return slices.ContainsFunc(site, func(own string) bool {
+		o, err := url.Parse(own)
+		return err == nil && o.Hostname() == u.Host
+	})
+}
+
 // originOf is the origin of a site's address, "" if it has none.
 func originOf(address string) string {
 	u, err := url.Parse(address)
