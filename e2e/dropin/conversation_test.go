@@ -19,6 +19,7 @@ type told struct {
 // TestConversation compares what visitor and agent see through Holdline with what
 // they see through PHP alone.
 func TestConversation(t *testing.T) {
+	t.Parallel()
 	for _, f := range []front{nginx, apache} {
 		var want told
 		ok := t.Run(fmt.Sprint(php.name, " behind ", f), func(t *testing.T) {

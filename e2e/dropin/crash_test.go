@@ -22,6 +22,7 @@ func talk(s *stage) (ann *visitor, chat *window) {
 // The read flags of what was told a second ago have to be in the tables by then,
 // since PHP and the next Holdline know nothing else.
 func TestKillAndStart(t *testing.T) {
+	t.Parallel()
 	for _, f := range []front{nginx, apache} {
 		for _, w := range []way{native, relay} {
 			t.Run(fmt.Sprint(w.name, " behind ", f), func(t *testing.T) {
@@ -51,6 +52,7 @@ func TestKillAndStart(t *testing.T) {
 // told; a visitor's leaves out what it has. With relay it is PHP that marks, and
 // what PHP was just saying may be lost, as with PHP alone.
 func TestKillInTraffic(t *testing.T) {
+	t.Parallel()
 	c := startCrashes(newStage(t, native, nginx))
 	for range 2 {
 		c.exchange()

@@ -20,6 +20,7 @@ import (
 // TestGarbage treats Holdline badly. Afterwards it holds and answers as before, and
 // has kept nothing.
 func TestGarbage(t *testing.T) {
+	t.Parallel()
 	for _, w := range []way{native, relay} {
 		t.Run(w.name, func(t *testing.T) {
 			s := newStage(t, w, nginx)

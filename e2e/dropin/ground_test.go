@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"holdline/internal/wpsite"
@@ -18,8 +19,10 @@ import (
 // secret is auth.secret and HOLDLINE_SECRET.
 const secret = "0123456789abcdef0123456789abcdef"
 
-// ground is a WordPress that the tests share, with or without Holdline in the path.
+// ground is a WordPress that tests use one after the other, with or without Holdline
+// in the path.
 type ground struct {
+	mu   sync.Mutex // of the test that uses it
 	site *wpsite.Site
 	opts wpsite.Options
 

@@ -25,7 +25,8 @@ var (
 	hourFor  = flag.Duration("dropin.hour", 84*time.Second, "how long the two sites are compared (at least 84s)")
 )
 
-// What all tests of the package share. Tests use one site after the other.
+// What the tests of the package share. They run side by side where they are on
+// different sites; the longest has two of its own.
 var (
 	program string  // the built holdline
 	plain   *ground // PHP alone

@@ -10,6 +10,7 @@ import (
 // TestPHPStops takes PHP away in mid-conversation. Who is held stays held, what needs
 // PHP fails as it would without Holdline, and all goes on when PHP is back.
 func TestPHPStops(t *testing.T) {
+	t.Parallel()
 	for _, w := range []way{native, relay} {
 		t.Run(w.name, func(t *testing.T) {
 			s := newStage(t, w, nginx)

@@ -41,13 +41,21 @@ type stage struct {
 	holdline *process
 }
 
-// newStage prepares a way's site. Settings of Holdline are environment variables.
+// newStage prepares the shared site of a way, when no other test has it. Settings of
+// Holdline are environment variables.
 func newStage(t *testing.T, w way, f front, settings ...string) *stage {
 	t.Helper()
 	g := plain
 	if w.answer != "" {
 		g = held
 	}
+	return g.stage(t, w, f, settings...)
+}
+
+func (g *ground) stage(t *testing.T, w way, f front, settings ...string) *stage {
+	t.Helper()
+	g.mu.Lock()
+	t.Cleanup(g.mu.Unlock)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute+*hourFor)
 	t.Cleanup(cancel)
 	s := &stage{ground: g, t: t, ctx: ctx, way: w, front: f, url: g.url(f)}

@@ -22,16 +22,21 @@ var private = []string{"top secret", "Ann Private", "ann.private@example.com"}
 // TestStrangers has a browser ask for another's chat by its number, in every way
 // that PHP or Holdline would understand.
 func TestStrangers(t *testing.T) {
+	t.Parallel()
 	for _, w := range []way{native, relay} {
 		for _, visitors := range []string{"adopt", "strict"} {
 			t.Run(w.name+", "+visitors, func(t *testing.T) {
 				s := newStage(t, w, nginx, "HOLDLINE_LOOPS_WPLC_VISITORS="+visitors)
 				victim := privateChat(s)
 				before := s.rows(victim)
+				var both sync.WaitGroup
 				for who, b := range map[string]*browser{"nobody": stranger(s), "another visitor": boundStranger(s)} {
-					askForLoops(s, who, b, victim)
-					askElsewhere(s, who, b, victim)
+					both.Go(func() {
+						askForLoops(s, who, b, victim)
+						askElsewhere(s, who, b, victim)
+					})
 				}
+				both.Wait()
 				pass(s.ctx, time.Second) // for writes that come late
 				if after := s.rows(victim); after != before {
 					t.Errorf("strangers have changed the chat:\n%s\nwas\n%s", after, before)
@@ -43,6 +48,7 @@ func TestStrangers(t *testing.T) {
 
 // TestCompatibleVisitors lets strangers read as PHP does, if the operator wants it.
 func TestCompatibleVisitors(t *testing.T) {
+	t.Parallel()
 	for _, w := range []way{php, native, relay} {
 		t.Run(w.name, func(t *testing.T) {
 			s := newStage(t, w, nginx, "HOLDLINE_LOOPS_WPLC_VISITORS=compatible")
@@ -60,6 +66,7 @@ func TestCompatibleVisitors(t *testing.T) {
 // TestAdoption looks at a chat that began before Holdline came: it goes on for who
 // has it, for nobody else, and with `strict` for nobody.
 func TestAdoption(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		visitors    string
 		first, then bool

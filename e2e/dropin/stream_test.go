@@ -22,6 +22,7 @@ import (
 // TestEverythingElse sends what is no loop through Holdline: PHP and the browser
 // may not see that anybody is between them.
 func TestEverythingElse(t *testing.T) {
+	t.Parallel()
 	for _, f := range []front{nginx, apache} {
 		var want map[string]echoed
 		for _, w := range []way{php, native} {

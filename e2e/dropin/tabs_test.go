@@ -9,6 +9,7 @@ import (
 // TestTwoTabs opens the site in a second tab during a chat: the chat moves there, and
 // the first tab gives up.
 func TestTwoTabs(t *testing.T) {
+	t.Parallel()
 	var want [2][]string
 	for _, w := range []way{php, native, relay} {
 		ok := t.Run(w.name, func(t *testing.T) {

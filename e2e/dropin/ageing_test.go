@@ -20,7 +20,8 @@ const cycle = 84 * time.Second
 // PHP's loops write besides answering must have come by other ways: heartbeats,
 // read flags, ageing, the missed chat, the end. With -dropin.hour=1h it is an hour.
 func TestTablesAsPHPLeavesThem(t *testing.T) {
-	stages := []*stage{newStage(t, php, nginx), newStage(t, native, nginx)}
+	t.Parallel()
+	stages := ownStages(t)
 	for _, s := range stages {
 		s.holdFor(55, 500*time.Millisecond) // as the plugin comes
 	}
@@ -34,6 +35,28 @@ func TestTablesAsPHPLeavesThem(t *testing.T) {
 		return
 	}
 	compareTables(t, stages[0], stages[1])
+}
+
+// ownStages are on sites that no other test uses: this one lasts.
+func ownStages(t *testing.T) []*stage {
+	t.Helper()
+	plain, err := newPlainGround(t.Context())
+	t.Cleanup(func() { ends(t, plain) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	held, err := newHeldGround(t.Context(), t.TempDir())
+	t.Cleanup(func() { ends(t, held) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []*stage{plain.stage(t, php, nginx), held.stage(t, native, nginx)}
+}
+
+func ends(t *testing.T, g *ground) {
+	if err := g.down(); err != nil {
+		t.Error(err)
+	}
 }
 
 // liveThrough goes through the script again and again until the hour is over.
