@@ -54,7 +54,6 @@ type window struct {
 	status string // of the chat
 	list   string // of the dashboard: the last one, sent back byte for byte
 	rows   map[string]string
-	ended  bool
 }
 
 var ajaxNonce = regexp.MustCompile(`var wplc_ajax_nonce = "([^"]+)"`)
@@ -229,7 +228,7 @@ func (w *window) post(action string, fields url.Values) answer {
 	return got
 }
 
-// once each: what an agent saw, without the lines that were said before. PHP tells
+// withoutRepeats is what an agent saw, without the lines that were said before. PHP tells
 // an agent twice what was unread when the window opened.
 func withoutRepeats(lines []string) (kept []string, repeats int) {
 	seen := map[string]bool{}

@@ -55,16 +55,18 @@ type answer struct {
 
 const formType = "application/x-www-form-urlencoded; charset=UTF-8"
 
-// do asks for a path of the site. Like browsers do, it asks once more when a
-// connection that was used before ends without a byte of an answer (Chromium's
+// do asks for a path of the site. Like browsers do, it asks again when a connection
+// that was used before ends without a byte of an answer (Chromium's
 // HttpNetworkTransaction::ShouldResendRequest): Apache's mod_proxy ends it so, for
 // that very reason, when what is behind it dies.
-func (b *browser) do(ctx context.Context, method, path, contentType, body string) (answer, error) {
-	reused := false
-	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) { reused = c.Reused }})
-	got, err := b.ask(traced, method, path, contentType, body)
-	if errors.Is(err, io.EOF) && reused && ctx.Err() == nil {
-		got, err = b.ask(ctx, method, path, contentType, body)
+func (b *browser) do(ctx context.Context, method, path, contentType, body string) (got answer, err error) {
+	for range 3 {
+		reused := false
+		traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) { reused = c.Reused }})
+		got, err = b.ask(traced, method, path, contentType, body)
+		if !errors.Is(err, io.EOF) || !reused || ctx.Err() != nil {
+			break
+		}
 	}
 	return got, err
 }
