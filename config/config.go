@@ -36,7 +36,8 @@ type Config struct {
 	Limits         Limits         `mapstructure:"limits"`
 	TrustedProxies []netip.Prefix `mapstructure:"trusted_proxies"` // whose X-Forwarded-For is believed
 	Log            Log            `mapstructure:"log"`
-	Drain          time.Duration  `mapstructure:"drain"` // how long a stopping server lets clients leave
+	StateDir       string         `mapstructure:"state_dir"` // absolute; empty: find one; StateOff: none
+	Drain          time.Duration  `mapstructure:"drain"`     // how long a stopping server lets clients leave
 
 	// PrintConfig is the --print-config flag. It is no setting: only the command line can ask for it.
 	PrintConfig bool `mapstructure:"-"`
@@ -109,6 +110,9 @@ type Log struct {
 	Level  string `mapstructure:"level"`  // debug, info, warn or error
 	Format string `mapstructure:"format"` // text or json
 }
+
+// StateOff is the StateDir of who wants nothing written.
+const StateOff = "off"
 
 const (
 	originDefault   = "default"

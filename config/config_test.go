@@ -124,9 +124,9 @@ hold:
 }
 
 func TestLoadFileIsTextAsWritten(t *testing.T) {
-	path := write(t, "c.yaml", "database: {name: 0123, user: 1e3, table_prefix: 0x10, tls: off}\n")
+	path := write(t, "c.yaml", "database: {name: 0123, user: 1e3, table_prefix: 0x10, tls: off}\nstate_dir: off\n")
 	cfg := load(t, []string{"--config", path}, nil)
-	if got := cfg.Database; got.Name != "0123" || got.User != "1e3" || got.TablePrefix != "0x10" || got.TLS != "off" {
+	if got := cfg.Database; got.Name != "0123" || got.User != "1e3" || got.TablePrefix != "0x10" || got.TLS != "off" || cfg.StateDir != StateOff {
 		t.Errorf("got %+v", got)
 	}
 }

@@ -76,6 +76,7 @@ trusted_proxies: [127.0.0.0/8, "::1/128"]  # default
 log:
   level: info                              # default
   format: text                             # default
+state_dir: ""                              # default
 drain: 20s                                 # default
 `
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -74,6 +74,7 @@ func TestValueProblems(t *testing.T) {
 		{"DATABASE_ADDRESS=root:pw@tcp(db:3306)/x", `database.address = "…@tcp(db:3306)/x" (env HOLDLINE_DATABASE_ADDRESS) is not host:port; write host:port, such as 127.0.0.1:3306, or the path of a socket, such as /run/mysqld/mysqld.sock.`},
 		{"DATABASE_ADDRESS=:3306", ``},
 		{"DATABASE_TABLE_PREFIX=wp-", ``},
+		{"STATE_DIR=state", `state_dir = "state" (env HOLDLINE_STATE_DIR) has no absolute path; write the absolute path of a folder, such as /var/lib/holdline, or off.`},
 		{"DATABASE_TLS=yes", `database.tls = "yes" (env HOLDLINE_DATABASE_TLS) is neither a known word nor a file that can be read; write off, on, skip-verify or the path of a CA certificate file that exists.`},
 		{"DATABASE_TLS=/", ``},
 		{"SOURCES=wplc,Bad Name,../x", `sources = "wplc,Bad Name,../x" (env HOLDLINE_SOURCES) has the item "Bad Name" that is not a name, and has the item "../x" that is not a name; write names of lower-case letters, digits and _, such as wplc.`},

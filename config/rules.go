@@ -309,6 +309,15 @@ func tablePrefix() rule {
 	})
 }
 
+func stateDir() rule {
+	return one("path|off", "the absolute path of a folder, such as /var/lib/holdline, or off", func(s string) (string, error) {
+		if s == StateOff {
+			return s, nil
+		}
+		return s, absolute(s)
+	})
+}
+
 var sourceForm = regexp.MustCompile(`^[a-z0-9_]+$`)
 
 func sourceName(s string) (string, error) {

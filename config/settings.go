@@ -89,6 +89,8 @@ func table() []setting {
 		{key: "log.level", def: "info", help: "least important message that is logged", rule: oneOf("debug", "info", "warn", "error")},
 		{key: "log.format", def: "text", help: "form of a log line", rule: oneOf("text", "json")},
 
+		{key: "state_dir", help: "folder for what must survive a kill -9: how far each browser has got; empty finds one (STATE_DIRECTORY, XDG_STATE_HOME or ~/.local/state), off keeps none", rule: optional(stateDir()), sample: "/var/lib/holdline"},
+
 		{key: "drain", def: "20s", help: "how long a stopping server lets its clients leave", rule: duration(0, 10*time.Minute)},
 	}
 }
