@@ -1,0 +1,159 @@
+//go:build e2e
+
+package client
+
+import (
+	"bufio"
+	"context"
+	"database/sql"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// site is a WordPress database with chat tables, the program before it, and an
+// nginx before that with several ways in.
+type site struct {
+	t      *testing.T
+	db     *sql.DB // root's
+	env    []string
+	admin  string
+	fronts map[string]string // by name: the origin
+}
+
+// insecure is a name for this machine that no browser takes for a secure context.
+const insecure = "chat.example.test"
+
+// newSite starts all of it. env is added to the program's environment.
+func newSite(t *testing.T, env ...string) *site {
+	t.Helper()
+	var schema []byte
+	for _, file := range []string{"wordpress.sql", "wplc-8.sql"} {
+		b, err := os.ReadFile(filepath.Join("..", "..", "testdata", "schema", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		schema = append(schema, b...)
+	}
+	name, db := database.Database(t, string(schema))
+	user := database.ReadOnlyUser(t, name)
+	s := &site{t: t, db: db, admin: freeAddress(t), fronts: map[string]string{}}
+	s.exec("INSERT INTO wp_options (option_name, option_value) VALUES ('siteurl', 'http://site.example.test'), ('home', 'http://site.example.test')")
+	listen := freeAddress(t)
+	origins := s.runNginx(listen)
+	s.env = append([]string{
+		"HOLDLINE_LISTEN=" + listen, "HOLDLINE_ADMIN_LISTEN=" + s.admin,
+		"HOLDLINE_DATABASE_ADDRESS=" + database.Socket(), "HOLDLINE_DATABASE_NAME=" + name,
+		"HOLDLINE_DATABASE_USER=" + user, "HOLDLINE_DATABASE_PASSWORD=" + user,
+		"HOLDLINE_AUTH_SECRET=0123456789abcdef0123456789abcdef",
+		"HOLDLINE_AUTH_ALLOWED_ORIGINS=" + strings.Join(origins, ","),
+		"HOLDLINE_TAIL_INTERVAL=10ms",
+	}, env...)
+	cmd := exec.Command(program, "serve")
+	cmd.Env = s.env
+	start(t, cmd)
+	eventually(t, "the program is ready", 20*time.Second, func() bool {
+		resp, err := http.Get("http://" + s.admin + "/readyz")
+		if err != nil {
+			return false
+		}
+		resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	})
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	return s
+}
+
+// freeAddress is a loopback address with a port that was free just now.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// held is the number of connections that the program says it holds.
+func (s *site) held() int { return s.metric("holdline_connections_held") }
+
+func (s *site) metric(name string) int {
+	s.t.Helper()
+	resp, err := http.Get("http://" + s.admin + "/metrics")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		if text, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
+			n, err := strconv.Atoi(text)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			return n
+		}
+	}
+	return 0 // a counter that has not counted yet
+}
+
+// token has the program mint a token for channels.
+func (s *site) token(channels ...string) string {
+	s.t.Helper()
+	cmd := exec.Command(program, "token", "--channels", strings.Join(channels, ","), "--ttl", "1h", "--sub", "e2e")
+	cmd.Env = s.env
+	out, err := cmd.Output()
+	if err != nil {
+		s.t.Fatal("mint a token:", err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func (s *site) exec(query string, args ...any) sql.Result {
+	s.t.Helper()
+	res, err := s.db.ExecContext(context.Background(), query, args...)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return res
+}
+
+// chat inserts an active session and returns its id and channel.
+func (s *site) chat() (id int64, channel string) {
+	s.t.Helper()
+	id, err := s.exec(`INSERT INTO wp_wplc_chat_sessions (timestamp, name, email, ip, status, session, url, last_active_timestamp, agent_id, other, rel)
+		VALUES (NOW(), 'Ann', 'ann@example.com', '', 3, '1', '', NOW(), 0, '', '')`).LastInsertId()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return id, fmt.Sprintf("wplc/%d", id)
+}
+
+// say inserts n messages, one transaction each, and returns their ids.
+func (s *site) say(chat int64, n int) []int64 {
+	s.t.Helper()
+	ids := make([]int64, n)
+	for i := range ids {
+		ids[i] = s.write(chat, fmt.Sprintf("message %d", i))
+	}
+	return ids
+}
+
+// write inserts one message.
+func (s *site) write(chat int64, text string) int64 {
+	s.t.Helper()
+	id, err := s.exec(`INSERT INTO wp_wplc_chat_msgs (chat_sess_id, msgfrom, msg, timestamp, status, originates, other, rel, afrom, ato)
+		VALUES (?, 'Admin', ?, '2026-03-19 10:30:00', 0, 1, '', '', 0, 0)`, chat, text).LastInsertId()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return id
+}

@@ -1,0 +1,193 @@
+// Broker and tabs speak over a bus: a BroadcastChannel, or functions of this page
+// where there is none.
+
+import { BEAT, SECOND, now } from "./words.js";
+import { Line } from "./line.js";
+
+const rooms = new Map();
+
+export function busOf(name, local, hear) {
+  if (!local) {
+    const channel = new BroadcastChannel(name);
+    channel.onmessage = (m) => hear(m.data);
+    return { post: (m) => channel.postMessage(m), close: () => channel.close() };
+  }
+  const room = rooms.get(name) || new Set();
+  rooms.set(name, room.add(hear));
+  return {
+    post: (m) => queueMicrotask(() => room.forEach((other) => other !== hear && other(m))),
+    close: () => {
+      room.delete(hear);
+      if (!room.size) rooms.delete(name);
+    },
+  };
+}
+
+/** A place in what was said is [term, n]: the nth word of a broker's term. */
+export const isBefore = (a, b) => a[0] < b[0] || (a[0] === b[0] && a[1] < b[1]);
+
+const GATHER = 40; // ms in which the tabs of a broker that has gone say who they are
+
+/** Holds one line for all members on a bus. There is one Broker at a time. */
+export class Broker {
+  /** kind is what is told to the tabs: worker, leader or tab. */
+  constructor(name, kind) {
+    this.kind = kind;
+    this.members = new Map();
+    this.states = new Map(); // channel → last status, for who comes later
+    this.term = now();
+    this.n = 0;
+    this.bus = busOf(name, kind === "tab", (m) => this.hear(m));
+    this.timer = setInterval(() => this.beat(), BEAT);
+    this.beat();
+  }
+
+  /** Every member answers with its join; who has not for long is gone. */
+  beat() {
+    this.members.forEach((m, id) => { if (now() - m.heard > 7 * BEAT) this.leave(id); });
+    this.post("lead");
+  }
+
+  post(t, more) {
+    this.bus.post({ t, term: this.term, kind: this.kind, ...more });
+  }
+
+  hear(m) {
+    const { line } = this;
+    if (m.t === "lead" && m.term > this.term) this.close(); // somebody else leads
+    else if (m.t === "join") this.join(m);
+    else if (m.t === "leave") this.leave(m.id);
+    else if (m.t === "token" && this.tokenCame) this.tokenCame(m.token);
+    else if (m.t === "wake" && line) line.wake(m.hard);
+    else if (m.t === "ping" && line) line.latency().then((ms) => this.post("pong", { to: m.id, ms }), () => {});
+  }
+
+  join(m) {
+    const known = this.members.get(m.id);
+    const changed = !known || m.channels.join() !== known.channels.join();
+    this.members.set(m.id, { ...m, heard: now(), fresh: changed || known.fresh });
+    if (!changed) return;
+    if (!known) this.post("here", { to: m.id });
+    if (!this.line) this.start(m);
+    if (m.token && m.token !== this.line.token) {
+      this.line.token = m.token;
+      this.line.renewed = false;
+    }
+    if (this.begun) this.cover();
+  }
+
+  start({ url, memory }) {
+    const line = this.line = new Line(url, memory, {
+      events: (events, cursor) => this.events(events, cursor),
+      state: (told) => {
+        this.told = told;
+        this.post("state", told);
+        this.welcome();
+      },
+      error: (why) => this.post("error", { why }),
+      token: () => this.token(),
+      remember: (remembered) => this.post("memory", { memory: remembered }),
+    });
+    setTimeout(() => line === this.line && this.begin(), GATHER);
+  }
+
+  /** Begins where the member stands that has heard least. */
+  begin() {
+    let first = null;
+    this.members.forEach((m) => { if (m.cursor && m.at && (!first || isBefore(m.at, first.at))) first = m; });
+    this.begun = first ? first.at : [0, 0];
+    if (first) this.line.cursor = first.cursor;
+    this.cover();
+  }
+
+  /** Makes the line read what the members want, no more and no less. */
+  async cover() {
+    if (this.covering) return;
+    this.covering = true;
+    while (await this.coverOnce());
+    this.covering = false;
+    this.welcome();
+  }
+
+  /** Takes one step towards that; tells whether there may be another. */
+  async coverOnce() {
+    const { line } = this;
+    const want = [...new Set([...this.members.values()].flatMap((m) => m.channels))].sort();
+    if (!line || !want.length) return false;
+    const added = want.filter((name) => !line.channels.includes(name));
+    if (added.length && line.current) {
+      const why = await line.extend([...new Set([...line.channels, ...want])]);
+      if (why && line === this.line) this.exclude(added, why);
+      return true;
+    }
+    if (added.length || line.state === "closed" || line.state === "refused") {
+      line.channels = want;
+      line.connect();
+    } else if (want.length < line.channels.length) {
+      line.channels = want;
+      clearTimeout(line.shrink);
+      line.shrink = setTimeout(() => line.current && line.swap([line.current.rung]), 2 * SECOND);
+    }
+    return false;
+  }
+
+  /** New channels that may not be read: the rest stays as it is, and who asked is told. */
+  exclude(channels, why) {
+    this.members.forEach((m) => { m.channels = m.channels.filter((name) => !channels.includes(name)); });
+    this.post("error", { why, channels });
+  }
+
+  /** Tells new members that from here on they hear everything. */
+  welcome() {
+    const { line } = this;
+    if (!line || !line.current || this.covering) return;
+    this.members.forEach((m, id) => {
+      if (!m.fresh || !m.channels.every((name) => line.current.channels.includes(name))) return;
+      m.fresh = false;
+      const states = m.channels.map((name) => this.states.get(name)).filter(Boolean);
+      this.post("welcome", { to: id, n: this.n, cursor: line.cursor, states, told: this.told });
+    });
+  }
+
+  events(events, cursor) {
+    for (const e of events) if (e.type === "status") this.states.set(e.channel, e);
+    this.n++;
+    const word = { n: this.n, begun: this.begun, cursor };
+    try {
+      this.post("events", { ...word, events });
+    } catch {
+      // Nested too deeply to be copied: the event is worth more than its extras.
+      this.post("events", { ...word, events: events.map(({ data, ...e }) => e) });
+    }
+  }
+
+  /** Asks one member for a fresh token: the newest is the likeliest to live. */
+  token() {
+    const able = [...this.members].filter(([, m]) => m.renews).pop();
+    if (!able) return "";
+    return new Promise((resolve) => {
+      this.tokenCame = resolve;
+      this.post("token?", { to: able[0] });
+      setTimeout(resolve, 10 * SECOND, "");
+    });
+  }
+
+  leave(id) {
+    this.members.delete(id);
+    if (!this.line) return;
+    if (this.members.size) {
+      if (this.begun) this.cover();
+      return;
+    }
+    this.line.close();
+    this.line = this.begun = null;
+    this.states.clear();
+  }
+
+  close() {
+    clearInterval(this.timer);
+    this.members.clear();
+    this.leave();
+    this.bus.close();
+  }
+}

@@ -1,0 +1,90 @@
+import { BEAT, RUNGS, SECOND, SSE, addressOf, isText, now, whyOf } from "./words.js";
+import { OPEN } from "./transports.js";
+
+/** One attempt at one transport, and the connection that comes of it. */
+export class Connection {
+  /** patience is how long the first sign of life may take, in ms. */
+  constructor(line, rung, patience) {
+    Object.assign(this, { line, rung, cursor: line.cursor, channels: line.channels, live: false, done: false });
+    this.born = this.begun = this.last = now();
+    this.holds = true; // it means something when it is cut
+    this.asked = 0; // since when a ping waits for its answer
+    this.limit = rung === SSE ? line.quiet : Infinity; // of silence, in ms
+    /** Resolves once: to nothing with the first sign of life, else to a why. */
+    this.settled = new Promise((settle) => { this.settle = settle; });
+    this.deadline = setTimeout(() => this.over({ lost: `no sign of life in ${patience / SECOND} s` }), patience);
+    try {
+      this.wire = OPEN[rung](this);
+    } catch (e) {
+      this.over(whyOf(e));
+    }
+  }
+
+  get name() { return RUNGS[this.rung]; }
+
+  address(endpoint, more) {
+    return addressOf(this.line.url, endpoint, { channels: this.channels.join(), cursor: this.cursor, ...more });
+  }
+
+  heard() {
+    this.last = now();
+    this.asked = 0;
+    if (this.live || this.done) return;
+    this.live = true;
+    clearTimeout(this.deadline);
+    this.settle();
+  }
+
+  /** Takes what came: what is of the line is kept, what is of the page goes on. */
+  take(list, cursor) {
+    if (this.done) return;
+    const { line, cursor: before } = this;
+    const events = [];
+    for (const e of list) {
+      if (!e || !isText(e.type)) continue;
+      if (isText(e.cursor)) this.cursor = e.cursor;
+      if (e.type === "pong") line.pong(e.id);
+      else if (e.type === "reconnect") this.hint = hintOf(e.data);
+      // While one connection replaces another, both say what is ephemeral.
+      else if (isText(e.channel) && (this === line.current || !line.current || e.id || e.type === "status")) events.push(e);
+    }
+    if (isText(cursor)) this.cursor = cursor;
+    if (events.length || this.cursor !== before) line.took(this, events);
+  }
+
+  /** Called every few seconds: is the other end still there? */
+  look() {
+    const silence = now() - this.last;
+    if (silence > this.limit || (this.asked && now() - this.asked > 8 * SECOND)) {
+      // It may be the server's heartbeat that is slow.
+      if (this.rung === SSE) this.line.quiet *= 2;
+      this.over({ lost: "the line went silent" });
+    } else if (this.wire.ping && silence >= BEAT && !this.asked) {
+      this.ping(0);
+    }
+  }
+
+  ping(id) {
+    this.asked = this.asked || now();
+    this.wire.ping(id);
+  }
+
+  over(why) {
+    if (this.done) return;
+    this.close();
+    this.settle(why);
+    if (this.live) this.line.lost(this, why);
+  }
+
+  close() {
+    this.done = true;
+    clearTimeout(this.deadline);
+    if (this.wire) this.wire.close();
+  }
+}
+
+/** After how many ms the server wants us back; it may say nonsense. */
+function hintOf(data) {
+  const after = Number(data && data.after_ms);
+  return after >= 0 ? Math.max(50, Math.min(after, 300 * SECOND)) : undefined;
+}

@@ -1,0 +1,327 @@
+import { BEAT, HOUR, SECOND, addressOf, askPoll, isText, jitter, now, parse, pause, whyOf } from "./words.js";
+import { Broker, busOf, isBefore } from "./broker.js";
+
+const MAX_SEEN = 5000; // events that a tab knows again
+
+/** Whose token it is: tabs share a line only with the same rights. */
+export function rightsOf(token) {
+  if (!token) return "";
+  try {
+    const { sub, channels } = JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")));
+    return [sub, channels];
+  } catch {
+    return token; // not a JWT
+  }
+}
+
+const textOf = (value) => {
+  try {
+    return JSON.stringify(value);
+  } catch {
+    return ""; // nested too deeply
+  }
+};
+
+const script = typeof document !== "undefined" && document.currentScript ? document.currentScript.src : "";
+
+/** A tab's end of the line. See holdline.d.ts. */
+export class Holdline {
+  /** @param {import("../holdline").Options} options */
+  constructor(options) {
+    const { url, channels = [], cursor = "" } = options;
+    this.options = options;
+    this.url = new URL(url, self.location && location.href).href.replace(/\/$/, "");
+    this.listeners = new Map();
+    this.channels = [...new Set(channels)];
+    this.cursor = cursor;
+    this.seen = new Set();
+    this.states = new Map();
+    this.told = { state: "connecting", transport: "" };
+    this.pings = [];
+    this.signals = [
+      [self, "online", () => this.post("wake", { hard: true })],
+      [self, "pagehide", () => this.stop()],
+      [self, "pageshow", (e) => e.persisted && this.start()],
+      [self.document, "visibilitychange", () => document.hidden || this.post("wake")],
+    ].filter(([on]) => on && on.addEventListener);
+    for (const [on, type, fn] of this.signals) on.addEventListener(type, fn);
+    this.start();
+  }
+
+  get state() { return this.told.state; }
+  get transport() { return this.told.transport; }
+
+  on(type, fn) {
+    this.listeners.set(type, (this.listeners.get(type) || new Set()).add(fn));
+    return this;
+  }
+
+  off(type, fn) {
+    const set = this.listeners.get(type);
+    if (set && fn) set.delete(fn);
+    else this.listeners.delete(type);
+    return this;
+  }
+
+  subscribe(channel, cursor) {
+    if (!this.channels.includes(channel)) {
+      this.channels = [...this.channels, channel];
+      if (cursor) this.missing.push([cursor, [channel]]);
+      this.join();
+    }
+    return this;
+  }
+
+  unsubscribe(channel) {
+    this.channels = this.channels.filter((name) => name !== channel);
+    this.states.delete(channel);
+    this.join();
+    return this;
+  }
+
+  close() {
+    this.stop();
+    this.closed = true;
+    for (const [on, type, fn] of this.signals) on.removeEventListener(type, fn);
+    this.tell({ state: "closed", transport: "" });
+  }
+
+  latency() {
+    return new Promise((resolve, reject) => {
+      this.pings.push(resolve);
+      setTimeout(reject, 10 * SECOND, new Error("the server has not answered"));
+      this.post("ping");
+    });
+  }
+
+  // ---- Who holds the line: a SharedWorker, else the tab that has the lock, else
+  // each tab its own.
+
+  async start() {
+    if (this.closed || this.started) return;
+    const run = this.started = {};
+    this.id = Math.random().toString(36).slice(2);
+    this.at = null; // no place yet: what is live counts from the welcome on
+    this.term = 0; // of the broker that was last heard
+    this.holding = 0; // replays under way
+    this.kept = []; // what is live meanwhile
+    this.missing = this.cursor ? [[this.cursor, this.channels]] : [];
+    const { token, getToken, share } = this.options;
+    this.token = this.token || token || (getToken && (await this.fresh())) || "";
+    if (run !== this.started) return;
+    this.name = `holdline ${JSON.stringify([this.url, rightsOf(this.token)])}`;
+    if (share === false || typeof BroadcastChannel === "undefined") return this.alone();
+    this.open(false);
+    this.join();
+    this.watch = setInterval(() => {
+      if (now() - this.heard < 8 * BEAT) return;
+      this.stop();
+      this.start();
+    }, BEAT);
+    if (!this.startWorker()) this.elect();
+  }
+
+  open(local) {
+    this.heard = now();
+    this.bus = busOf(this.name, local, (m) => this.hear(m));
+  }
+
+  alone() {
+    clearInterval(this.watch);
+    if (this.bus) this.bus.close();
+    this.name += ` ${this.id}`;
+    this.open(true);
+    this.broker = new Broker(this.name, "tab");
+  }
+
+  startWorker() {
+    const { worker } = this.options;
+    const address = worker === undefined ? Holdline.script || script || `${this.url}/client.js` : worker;
+    if (!address || typeof SharedWorker === "undefined") return false;
+    const give = () => { if (this.bus && !this.term) this.elect(); };
+    try {
+      this.worker = new SharedWorker(address, { name: this.name });
+    } catch {
+      return false; // another origin's script, or forbidden by a policy
+    }
+    this.worker.onerror = give;
+    this.patience = setTimeout(give, 2 * SECOND);
+    return true;
+  }
+
+  /** Leads as soon as nobody else does. */
+  elect() {
+    const { locks } = navigator;
+    if (!locks) return this.term ? undefined : this.alone();
+    if (this.election) return;
+    const election = this.election = new AbortController();
+    locks.request(this.name, { signal: election.signal }, () => new Promise((release) => {
+      if (election !== this.election) return release();
+      this.release = release;
+      this.broker = new Broker(this.name, "leader");
+    })).catch(() => {}); // the abort of stop()
+  }
+
+  stop() {
+    if (!this.started) return;
+    this.started = null;
+    this.post("leave");
+    clearTimeout(this.patience);
+    clearInterval(this.watch);
+    if (this.broker) this.broker.close();
+    if (this.election) this.election.abort();
+    if (this.release) this.release();
+    if (this.bus) this.bus.close();
+    this.broker = this.election = this.release = this.bus = null;
+  }
+
+  // ---- What is said between a tab and its broker.
+
+  post(t, more) {
+    if (this.bus) this.bus.post({ t, id: this.id, ...more });
+  }
+
+  join() {
+    const { url, channels, at, cursor, token } = this;
+    this.post("join", { url, channels, at, cursor, token, renews: Boolean(this.options.getToken), memory: this.recall() });
+  }
+
+  hear(m) {
+    if (m.t === "token") this.token = m.token || this.token;
+    if (!m.term || m.term < this.term) return; // of another tab, or of a broker that has gone
+    const first = m.term > this.term;
+    this.term = m.term;
+    this.heard = now();
+    this.role = m.kind === "leader" && !this.broker ? "follower" : m.kind;
+    // A worker that dies is replaced by a tab.
+    if (first && m.kind === "worker" && navigator.locks) this.elect();
+    const mine = m.to === this.id;
+    if (m.t === "lead") this.join();
+    else if (m.t === "welcome" && mine) this.welcomed(m);
+    else if (m.t === "events") this.placed(m);
+    else if (m.t === "state") this.tell(m);
+    else if (m.t === "error") this.failed(m);
+    else if (m.t === "memory") this.store(m.memory);
+    else if (m.t === "token?" && mine) this.fresh().then((token) => this.post("token", { token: this.token = token || this.token }));
+    else if (m.t === "pong" && mine) this.pings.splice(0).forEach((resolve) => resolve(m.ms));
+  }
+
+  welcomed(m) {
+    if (this.at && (this.at[0] !== m.term || this.at[1] !== m.n)) this.missing.push([this.cursor, this.channels]);
+    this.at = [m.term, m.n];
+    this.cursor = m.cursor || this.cursor;
+    this.deliver(m.states);
+    if (m.told.state !== this.state || m.told.transport !== this.transport) this.tell(m.told);
+    this.missing.splice(0).forEach(([cursor, channels]) => this.replay(cursor, channels));
+  }
+
+  /** Hears the broker's next word, or finds that one is missing before it. */
+  placed(m) {
+    if (!this.at) return;
+    const next = m.term === this.at[0] ? m.n === this.at[1] + 1 : m.n === 1 && !isBefore(this.at, m.begun);
+    const { cursor } = this;
+    this.at = [m.term, m.n];
+    this.cursor = m.cursor || cursor;
+    if (!next && cursor) this.replay(cursor, this.channels);
+    if (this.holding) this.kept.push(...m.events);
+    else this.deliver(m.events);
+  }
+
+  /** Reads what came after a cursor, while what is live waits behind it. */
+  async replay(cursor, channels) {
+    const run = this.started;
+    this.holding++;
+    for (let failures = 0, more = true; more; ) {
+      try {
+        const answer = await askPoll(addressOf(this.url, "poll", { channels: channels.join(), cursor, wait: 0 }), this.token);
+        if (run !== this.started) return;
+        this.deliver(answer.events);
+        more = answer.events.length > 0 && answer.cursor !== cursor;
+        cursor = answer.cursor;
+      } catch (e) {
+        const why = whyOf(e);
+        more = !why.refused;
+        if (why.refused) this.failed({ why });
+        else await pause(why.after || jitter(failures++));
+        if (run !== this.started) return;
+      }
+    }
+    if (--this.holding === 0) this.deliver(this.kept.splice(0));
+  }
+
+  // ---- What the page hears.
+
+  /** Hands events to the page, each once. */
+  deliver(events) {
+    for (const e of events) {
+      // "state" and "error" are this client's own words.
+      if (!e || !isText(e.type) || e.type === "state" || e.type === "error" || !this.channels.includes(e.channel)) continue;
+      if (e.type === "reset") this.seen.clear(); // ids begin again
+      if (this.isNew(e)) this.emit(e.type, e);
+    }
+  }
+
+  isNew(e) {
+    if (e.type === "status") { // told whole, and again after each reconnect
+      const text = textOf(e.data);
+      if (text && this.states.get(e.channel) === text) return false;
+      this.states.set(e.channel, text);
+    } else if (typeof e.id === "number" || isText(e.id)) {
+      const key = `${e.channel} ${e.id} ${e.type}`;
+      if (this.seen.has(key)) return false;
+      this.seen.add(key);
+      if (this.seen.size > MAX_SEEN) this.seen.delete(this.seen.values().next().value);
+    }
+    return true;
+  }
+
+  tell({ state, transport, wait, why }) {
+    this.told = { state, transport, wait, why, role: this.role };
+    this.emit("state", this.told);
+  }
+
+  failed({ why, channels }) {
+    const mine = channels && channels.filter((name) => this.channels.includes(name));
+    if (mine && !mine.length) return;
+    if (mine) this.channels = this.channels.filter((name) => !mine.includes(name));
+    this.emit("error", { message: why.refused, status: why.status, reason: why.reason, channels: mine });
+  }
+
+  /** A listener's mistake is the page's to see and nobody else's to suffer. */
+  emit(type, event) {
+    for (const fn of [...(this.listeners.get(type) || [])]) {
+      try {
+        fn(event);
+      } catch (e) {
+        setTimeout(() => { throw e; });
+      }
+    }
+  }
+
+  async fresh() {
+    const { getToken } = this.options;
+    try {
+      return String((getToken && (await getToken())) || "");
+    } catch (e) {
+      this.emit("error", { message: `getToken: ${e && e.message}`, status: 0, reason: "token" });
+      return "";
+    }
+  }
+
+  // ---- What worked on this site, for the next page. Storage may be forbidden.
+
+  recall() {
+    try {
+      const memory = parse(localStorage.getItem(`holdline ${this.url}`));
+      return memory && now() - memory.at < 24 * HOUR ? memory : {};
+    } catch {
+      return {};
+    }
+  }
+
+  store(memory) {
+    try {
+      localStorage.setItem(`holdline ${this.url}`, JSON.stringify(memory));
+    } catch { /* the next page finds out by itself */ }
+  }
+}

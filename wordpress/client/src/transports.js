@@ -1,0 +1,98 @@
+// The rungs of the ladder. Each is a function that starts at once, tells its
+// Connection what it hears, and returns {close, ping?}.
+
+import { SECOND, SHORT, ask, askPoll, isText, parse, pause, whyOf } from "./words.js";
+
+const MAX_TEXT = 4 << 20; // characters of one event
+const HOLD = 25; // seconds that a poll asks to be held
+
+function webSocket(c) {
+  // A browser's WebSocket cannot send headers.
+  const socket = new WebSocket(c.address("ws", { token: c.line.token }).replace(/^http/, "ws"), "holdline.v1");
+  socket.onmessage = (m) => {
+    const event = parse(m.data);
+    if (!event || !isText(event.type)) return;
+    c.heard();
+    c.take([event]);
+  };
+  socket.onclose = (e) => {
+    // 4000 to 4099 say: do not come back; but 4008 slow, 4010 limit, 4011 draining.
+    const no = e.code >= 4000 && e.code < 4100 && ![4008, 4010, 4011].includes(e.code);
+    const why = e.reason || `closed with code ${e.code}`;
+    c.over(no ? { refused: why, status: e.code, reason: "closed" } : { lost: why, cut: e.code === 1006 });
+  };
+  return { close: () => socket.close(), ping: (id) => socket.send(JSON.stringify({ type: "ping", id })) };
+}
+
+// An EventSource would hide the status, the heartbeats and the first byte.
+function eventStream(c) {
+  const abort = new AbortController();
+  const read = async () => {
+    const response = await ask(c.address("sse"), c.line.token, abort.signal);
+    if (!/^text\/event-stream/.test(response.headers.get("Content-Type"))) throw { lost: "the answer is not a stream" };
+    const reader = response.body.getReader(), decoder = new TextDecoder();
+    const lines = eventLines();
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) throw { lost: "the stream ended", cut: true };
+      c.heard();
+      const { events, id } = lines(decoder.decode(value, { stream: true }));
+      c.take(events, id);
+    }
+  };
+  read().catch((e) => c.over(e instanceof TypeError ? { lost: e.message, cut: true } : whyOf(e)));
+  return { close: () => abort.abort() };
+}
+
+/**
+ * Reads text/event-stream as it comes: a function from the next piece of text to
+ * the events that are whole with it and the last id. The type is in the JSON.
+ */
+export function eventLines() {
+  let rest = "", data = "", id = "";
+  return (text) => {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop();
+    if (rest.length + data.length > MAX_TEXT) throw { lost: "an event is too long" };
+    const events = [];
+    for (const line of lines) {
+      if (line.startsWith("data:")) data += line.slice(5);
+      else if (line.startsWith("id:")) id = line.slice(3).trim();
+      else if (line.trim() === "") {
+        if (data) events.push(parse(data));
+        data = "";
+      }
+    }
+    return { events, id };
+  };
+}
+
+// The first answer comes at once, which is the evidence; the next ones are held.
+function poll(c) {
+  const abort = new AbortController();
+  const { line, rung } = c;
+  const round = async () => {
+    for (let wait = 0; ; ) {
+      c.begun = Date.now(); // what a proxy cuts short is the request
+      c.limit = (wait + 15) * SECOND;
+      c.holds = wait > 0;
+      let answer;
+      try {
+        answer = await askPoll(c.address("poll", { wait }), line.token, abort.signal);
+      } catch (e) {
+        // A gateway's timeout tells how long it lets a request wait.
+        if (!c.holds || e.status !== 504 || !line.cut(rung, Date.now() - c.begun)) throw e;
+        answer = { events: [] };
+      }
+      c.heard();
+      c.take(answer.events, answer.cursor);
+      if (rung === SHORT) await pause((2 + 2 * Math.random()) * SECOND);
+      else wait = Math.min(HOLD, (line.memory.life[rung] || Infinity) * 0.8 / SECOND);
+    }
+  };
+  round().catch((e) => c.over({ cut: c.holds, ...whyOf(e) }));
+  return { close: () => abort.abort() };
+}
+
+/** By rung. */
+export const OPEN = [webSocket, eventStream, poll, poll];

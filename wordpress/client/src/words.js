@@ -1,0 +1,60 @@
+// Words that all parts share: the ladder, times, and questions to the gateway.
+
+export const SECOND = 1000, HOUR = 3600 * SECOND;
+
+/** The ladder, best first. */
+export const RUNGS = ["ws", "sse", "poll", "short"];
+export const [WS, SSE, POLL, SHORT] = [0, 1, 2, 3];
+
+/** How often a broker and its tabs tell each other that they live. */
+export const BEAT = 20 * SECOND;
+
+export const now = () => Date.now();
+export const pause = (ms) => new Promise((wake) => setTimeout(wake, ms));
+
+/** Full jitter: anything between nothing and a bound that doubles up to 30 s. */
+export const jitter = (failures) => Math.random() * Math.min(30 * SECOND, 500 * 2 ** Math.min(failures, 6));
+
+export const isText = (value) => typeof value === "string" && value !== "";
+
+/** What JSON says, or null: what comes over a network may be anything. */
+export function parse(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+// A "why" is how something ended. {lost} may be tried again, after `after` ms if
+// that is set; `cut` says that a live connection was broken off. {refused} is the
+// server's own no, in its own sentence.
+export const whyOf = (e) => (e.lost || e.refused ? e : { lost: String(e.message || e) });
+
+/** fetch that throws a why for everything but success. */
+export async function ask(address, token, signal) {
+  const response = await fetch(address, {
+    signal, cache: "no-store", credentials: "include", headers: token ? { Authorization: `Bearer ${token}` } : {},
+  });
+  if (response.ok) return response;
+  const { status } = response;
+  const said = parse(await response.text()) || {};
+  // A proxy's own error page says nothing about who may read what.
+  if (status < 500 && status !== 429 && isText(said.reason)) throw { refused: String(said.error), status, reason: said.reason };
+  const after = Number(response.headers.get("Retry-After")) * SECOND;
+  throw { lost: isText(said.error) ? said.error : `status ${status}`, status, after: after > 0 ? Math.min(after, 60 * SECOND) : 0 };
+}
+
+/** One poll; what comes back has events and a cursor. */
+export async function askPoll(address, token, signal) {
+  const answer = parse(await (await ask(address, token, signal)).text());
+  if (!answer || !Array.isArray(answer.events) || !isText(answer.cursor)) throw { lost: "the answer is not a poll's" };
+  return answer;
+}
+
+/** An endpoint's address. What is empty is left out of the query; 0 is not. */
+export function addressOf(url, endpoint, query) {
+  const q = new URLSearchParams();
+  for (const name in query) if (query[name] || query[name] === 0) q.set(name, query[name]);
+  return `${url}/${endpoint}?${q}`;
+}
