@@ -186,10 +186,20 @@ func (s *sieve) Read(p []byte) (int, error) {
 	for _, c := range p[:n] {
 		if s.plain.next(c) || s.decode(c) {
 			s.found = true
+			s.drain()
 			return 0, errSecretPoll
 		}
 	}
 	return n, err
+}
+
+// maxDrain is how much of a body is still read that goes nowhere.
+const maxDrain = 64 << 20
+
+// drain takes the rest of the body: a web server that is still sending takes an
+// early answer and the end of the connection for a broken one.
+func (s *sieve) drain() {
+	_, _ = io.CopyN(io.Discard, s.ReadCloser, maxDrain) // where it breaks off, nobody waits for an answer
 }
 
 // decode is one step of unescape.

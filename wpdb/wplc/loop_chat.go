@@ -21,7 +21,7 @@ type chatRow struct {
 // That comes first: what is written after it will have been looked at too little
 // rather than not at all.
 func (r *round) chat(ctx context.Context) (chatRow, error) {
-	return r.s.chats.ask(ctx, r.l.CID, func(ctx context.Context, ids []int64) ([]chatRow, error) {
+	return r.s.chats.ask(ctx, r.l.CID, r.patient, func(ctx context.Context, ids []int64) ([]chatRow, error) {
 		return r.s.readChats(ctx, r.q, ids)
 	})
 }

@@ -48,7 +48,7 @@ func (r *round) unread(ctx context.Context, highest int64, strict bool, kinds ..
 		herd = &r.s.newcomers // their query takes much longer
 	}
 	ask := unreadOf{chat: r.l.CID, cursor: c, strict: strict, kinds: kinds}
-	found, err := herd.ask(ctx, ask, func(ctx context.Context, all []unreadOf) ([]portion, error) {
+	found, err := herd.ask(ctx, ask, r.patient, func(ctx context.Context, all []unreadOf) ([]portion, error) {
 		return r.s.readUnread(ctx, r.q, all)
 	})
 	if err != nil {

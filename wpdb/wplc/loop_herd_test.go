@@ -38,7 +38,7 @@ func TestHerd(t *testing.T) {
 		askAll := func(n int) {
 			for i := range n {
 				wg.Go(func() {
-					if got, err := h.ask(t.Context(), i, e.read); err != nil || got != i {
+					if got, err := h.ask(t.Context(), i, false, e.read); err != nil || got != i {
 						t.Errorf("%d is answered %d, %v", i, got, err)
 					}
 				})
@@ -61,6 +61,35 @@ func TestHerd(t *testing.T) {
 	})
 }
 
+// The patient are asked for together, twice a second, and at once when somebody is
+// in a hurry.
+func TestHerdOfThePatient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var h herd[int, int]
+		e := echo{began: time.Now()}
+		var wg sync.WaitGroup
+		at := func(when time.Duration, patient bool) {
+			wg.Go(func() {
+				time.Sleep(when)
+				if got, err := h.ask(t.Context(), int(when), patient, e.read); err != nil || got != int(when) {
+					t.Errorf("%v is answered %d, %v", when, got, err)
+				}
+			})
+		}
+		for i := range 20 {
+			at(time.Duration(i)*51*time.Millisecond, true) // 0 … 969 ms
+		}
+		at(720*time.Millisecond, false)
+		wg.Wait()
+		if want := []time.Duration{0, 500 * time.Millisecond, 720 * time.Millisecond, 1220 * time.Millisecond}; !slices.Equal(e.times, want) {
+			t.Errorf("at %v", e.times)
+		}
+		if want := []int{1, 9, 6, 5}; !slices.Equal(e.sizes, want) {
+			t.Errorf("%v questions", e.sizes)
+		}
+	})
+}
+
 // Who leaves takes nobody along, whether waiting, pausing or asking for others.
 func TestHerdsOutliveTheirLeaders(t *testing.T) {
 	for name, tc := range map[string]struct {
@@ -74,21 +103,21 @@ func TestHerdsOutliveTheirLeaders(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var h herd[int, int]
 				e := echo{began: time.Now(), delay: 10 * time.Millisecond}
-				if _, err := h.ask(t.Context(), 0, e.read); err != nil {
+				if _, err := h.ask(t.Context(), 0, false, e.read); err != nil {
 					t.Fatal(err)
 				}
 				var wg sync.WaitGroup
 				ctx, cancel := context.WithCancel(t.Context())
-				wg.Go(func() { h.ask(ctx, 1, e.read) })
+				wg.Go(func() { h.ask(ctx, 1, false, e.read) })
 				synctest.Wait()
 				waiting, leave := context.WithCancel(t.Context())
 				wg.Go(func() {
-					if _, err := h.ask(waiting, 2, e.read); !errors.Is(err, context.Canceled) {
+					if _, err := h.ask(waiting, 2, false, e.read); !errors.Is(err, context.Canceled) {
 						t.Errorf("who left: %v", err)
 					}
 				})
 				wg.Go(func() {
-					if got, err := h.ask(t.Context(), 3, e.read); err != nil || got != 3 {
+					if got, err := h.ask(t.Context(), 3, false, e.read); err != nil || got != 3 {
 						t.Errorf("who stayed: %d, %v", got, err)
 					}
 				})
@@ -111,7 +140,7 @@ func TestHerdsShareAnError(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 5 {
 			wg.Go(func() {
-				_, err := h.ask(t.Context(), 1, func(context.Context, []int) ([]int, error) { return nil, errBroken })
+				_, err := h.ask(t.Context(), 1, false, func(context.Context, []int) ([]int, error) { return nil, errBroken })
 				if !errors.Is(err, errBroken) {
 					t.Error(err)
 				}

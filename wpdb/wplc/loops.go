@@ -176,7 +176,7 @@ func (s *Source) Native() error {
 //
 // Queries: chats by primary key, then messages by ranges of the primary key, each
 // for all loops that ask at about the same time, so that there are at most 25 of
-// each in a second however many visitors there are. Only for a client whose cursor
+// each in a second however many visitors there are, and 2 while nobody says anything. Only for a client whose cursor
 // is not known, and for the history of a page that is loaded, messages are searched
 // by chat without an index, as PHP does it twice a second. The dashboard's scan is
 // shared by everybody who waits for it.
@@ -188,10 +188,13 @@ func (s *Source) Answer(ctx context.Context, q wpdb.Querier, l *Loop, state *Loo
 		return Answer{}, errors.New("wplc: a loop of agents without a WordPress user")
 	}
 	next := state.clone()
+	// A request that has just come will mostly be held: PHP's would look half a
+	// second later again, and so may this.
+	patient := state.round == 0 && !l.Short && !l.form.first
 	if err := s.begin(ctx, l, next); err != nil {
 		return Answer{}, fmt.Errorf("wplc: %w", err)
 	}
-	r := &round{s: s, q: q, l: l, st: next}
+	r := &round{s: s, q: q, l: l, st: next, patient: patient}
 	r.answer.Cursor = next.Cursor
 	if err := r.run(ctx); err != nil {
 		return Answer{}, fmt.Errorf("wplc: answer %s: %w", l.Action, err)
@@ -204,11 +207,12 @@ func (s *Source) Answer(ctx context.Context, q wpdb.Querier, l *Loop, state *Loo
 
 // round is one turn of PHP's loop.
 type round struct {
-	s      *Source
-	q      wpdb.Querier
-	l      *Loop
-	st     *LoopState
-	answer Answer
+	s       *Source
+	q       wpdb.Querier
+	l       *Loop
+	st      *LoopState
+	patient bool // others may be waited for, to ask the database together
+	answer  Answer
 }
 
 func (r *round) run(ctx context.Context) error {
