@@ -56,7 +56,7 @@ func (s *Spool) rouse(l *lane, due time.Time) {
 	}
 	l.rests, l.due = false, due
 	heap.Push(&s.ready, l)
-	signal(s.wake)
+	nudge(s.wake)
 }
 
 // dismiss takes a record out, wherever in its lane it is. The caller holds the
@@ -86,8 +86,8 @@ func (e *entry) markSize() int64 {
 	return item{lane: e.lane.name, id: e.id}.frameSize()
 }
 
-// signal leaves a note in a channel of one slot.
-func signal(c chan struct{}) {
+// nudge leaves a note in a channel of one slot.
+func nudge(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:

@@ -110,7 +110,6 @@ func drain(t testing.TB, s *Spool) []string {
 	return names
 }
 
-
 // segmentFiles returns the paths of the segments, oldest first.
 func segmentFiles(t testing.TB, dir string) []string {
 	t.Helper()

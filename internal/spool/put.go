@@ -53,7 +53,7 @@ func (s *Spool) Put(ctx context.Context, laneName, id string, body []byte) (Rece
 	if err != nil || pending == nil {
 		return receipt, err
 	}
-	signal(s.kick)
+	nudge(s.kick)
 	select {
 	case <-pending.done:
 	case <-ctx.Done():
@@ -122,6 +122,9 @@ func (s *Spool) writeRecord(it item) (place, error) {
 		err = fmt.Errorf("%w: %d records wait for WordPress", ErrFull, len(s.waiting))
 	case s.bytes+s.reserved+need > s.opt.MaxBytes:
 		err = fmt.Errorf("%w: its files have %d of %d bytes", ErrFull, s.bytes, s.opt.MaxBytes)
+	case int64(len(s.segments)) > 16+2*s.opt.MaxBytes/s.opt.SegmentBytes:
+		// A disk that takes files and fails their syncs would use up descriptors.
+		err = fmt.Errorf("%w: it has %d files", ErrFull, len(s.segments))
 	default:
 		p, err = s.write(it)
 	}

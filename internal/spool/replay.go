@@ -20,7 +20,7 @@ func (s *Spool) replay() error {
 	if err != nil {
 		return err
 	}
-	found := make(map[uint64]*found)
+	found := make(map[key]*found)
 	for _, number := range numbers {
 		if err := s.replaySegment(number, found); err != nil {
 			return err
@@ -65,12 +65,12 @@ func (s *Spool) listSegments() ([]uint64, error) {
 // found is a record without a mark so far.
 type found struct {
 	place
-	lane, id string
-	time     int64
+	seq  uint64
+	time int64
 }
 
 // replaySegment reads one file, cuts off its torn end, and keeps it open.
-func (s *Spool) replaySegment(number uint64, all map[uint64]*found) error {
+func (s *Spool) replaySegment(number uint64, all map[key]*found) error {
 	path := s.segmentPath(number)
 	s.number = number
 	info, err := os.Stat(path)
@@ -115,10 +115,10 @@ func (s *Spool) replaySegment(number uint64, all map[uint64]*found) error {
 }
 
 // setAside puts a file whose header is not one out of the way. A crash right
-// after the file was made leaves it short or full of zeros; there is nothing in
-// it then, and it is removed.
+// after the file was made leaves it short or full of zeros; no record is in it
+// then, and it is removed.
 func (s *Spool) setAside(path string, data []byte) error {
-	if len(data) < headerSize || len(bytes.Trim(data, "\x00")) == 0 {
+	if len(bytes.Trim(data[min(headerSize, len(data)):], "\x00")) == 0 {
 		s.recovered.Torn += int64(len(data))
 		if err := s.opt.disk.Remove(path); err != nil {
 			return fmt.Errorf("spool: removing an empty file: %w", err)
@@ -132,43 +132,47 @@ func (s *Spool) setAside(path string, data []byte) error {
 	return nil
 }
 
-func (s *Spool) replayItem(all map[uint64]*found, p place, it item) {
+// replayItem keeps the newest record of each key. An older one was withdrawn when
+// its sync failed, or forgotten before its mark could be written; the mark of the
+// newer one is the mark of both. A carried copy has its original's number and
+// takes its place.
+func (s *Spool) replayItem(all map[key]*found, p place, it item) {
 	s.seq = max(s.seq, it.seq)
-	switch it.kind {
-	case kindPut:
-		all[it.seq] = &found{p, it.lane, it.id, it.time} // a carried copy takes the original's place
+	k := key{it.lane, it.id}
+	known := all[k]
+	if known != nil && known.seq > it.seq {
 		return
-	case kindStored, kindRefused:
-		f := fate{seq: it.seq, ref: it.ref, at: it.time, state: Stored}
-		if it.kind == kindRefused {
-			f.state = Refused
-		}
-		if time.Since(time.Unix(0, it.time)) < s.opt.Remember {
-			s.memory.put(key{it.lane, it.id}, f)
-		}
+	}
+	if it.kind == kindPut {
+		all[k] = &found{p, it.seq, it.time}
+		return
+	}
+	delete(all, k)
+	if it.kind == kindWithdrawn {
+		return
+	}
+	f := fate{seq: it.seq, ref: it.ref, at: it.time, state: Stored}
+	if it.kind == kindRefused {
+		f.state = Refused
 	}
 	p.seg.lastMark = max(p.seg.lastMark, it.time)
-	delete(all, it.seq)
+	if time.Since(time.Unix(0, it.time)) < s.opt.Remember {
+		s.memory.put(k, f)
+	}
 }
 
-// adopt makes the records that have no mark available. Of two with one key the
-// newer counts: it was put again after the older one failed or was forgotten.
-func (s *Spool) adopt(all map[uint64]*found) {
-	order := make([]uint64, 0, len(all))
-	newest := make(map[key]uint64, len(all))
-	for seq, r := range all {
-		order = append(order, seq)
-		newest[key{r.lane, r.id}] = max(seq, newest[key{r.lane, r.id}])
+// adopt makes the records that have no mark available, in their order.
+func (s *Spool) adopt(all map[key]*found) {
+	order := make([]key, 0, len(all))
+	for k := range all {
+		order = append(order, k)
 	}
-	slices.SortFunc(order, cmp.Compare[uint64])
+	slices.SortFunc(order, func(a, b key) int { return cmp.Compare(all[a].seq, all[b].seq) })
 	now := time.Now()
-	for _, seq := range order {
-		r := all[seq]
-		if newest[key{r.lane, r.id}] != seq {
-			continue
-		}
-		e := &entry{place: r.place, seq: seq, id: r.id, time: r.time}
-		s.admit(r.lane, e)
+	for _, k := range order {
+		r := all[k]
+		e := &entry{place: r.place, seq: r.seq, id: k.id, time: r.time}
+		s.admit(k.lane, e)
 		s.rouse(e.lane, now)
 	}
 	s.recovered.Records = len(s.waiting)

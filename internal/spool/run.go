@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 )
@@ -50,7 +51,7 @@ func (s *Spool) stop() error {
 	return nil
 }
 
-// report logs a failure once, and its end.
+// report logs a failure when it begins and every minute of it, and its end.
 func (s *Spool) report(err error) {
 	s.mu.Lock()
 	if err == nil && len(s.owed) > 0 {
@@ -58,11 +59,11 @@ func (s *Spool) report(err error) {
 	}
 	s.mu.Unlock()
 	switch {
-	case err == nil && s.trouble != "":
-		s.trouble = ""
+	case err == nil && !s.trouble.IsZero():
+		s.trouble = time.Time{}
 		s.opt.Logger.Info("the spool's disk works again", "dir", s.dir)
-	case err != nil && s.trouble != err.Error():
-		s.trouble = err.Error()
+	case err != nil && time.Since(s.trouble) >= time.Minute:
+		s.trouble = time.Now()
 		s.opt.Logger.Error("the spool's disk fails", "dir", s.dir, "error", err)
 	}
 }
@@ -81,8 +82,12 @@ func (s *Spool) removeOld() error {
 			return nil
 		}
 		// The folder is synced after each one, lest an older file comes back after
-		// a crash without the newer one that has its marks.
-		if err := errors.Join(s.opt.disk.Remove(head.path), s.opt.disk.SyncDir(s.dir)); err != nil {
+		// a crash without the newer one that has its marks. It is gone already when
+		// only that sync failed the last time.
+		if err := s.opt.disk.Remove(head.path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("spool: removing an old file: %w", err)
+		}
+		if err := s.opt.disk.SyncDir(s.dir); err != nil {
 			return fmt.Errorf("spool: removing an old file: %w", err)
 		}
 		s.mu.Lock()

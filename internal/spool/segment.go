@@ -133,15 +133,15 @@ func (s *Spool) write(it item) (place, error) {
 		return place{}, err
 	}
 	s.buf = appendFrame(s.buf[:0], seg.marker, it)
-	if n, err := seg.file.WriteAt(s.buf, seg.size); err != nil {
+	if _, err := seg.file.WriteAt(s.buf, seg.size); err != nil {
 		err = noRoom(err)
-		if n > 0 {
-			if cut := seg.file.Truncate(seg.size); cut != nil {
-				seg.sealed = true
-				seg.size += int64(n)
-				s.bytes += int64(n)
-				err = errors.Join(err, cut)
-			}
+		// How much went in is unknown: os.File.WriteAt says 0 when a part of it did
+		// and the rest failed.
+		if cut := seg.file.Truncate(seg.size); cut != nil {
+			seg.sealed = true
+			seg.size += size
+			s.bytes += size
+			err = errors.Join(err, cut)
 		}
 		return place{}, fmt.Errorf("spool: writing %s: %w", seg.path, err)
 	}

@@ -149,7 +149,7 @@ type Spool struct {
 	end     error         // of Close
 
 	recovered Recovered // set by Open
-	trouble   string    // what Run last logged; Run's own
+	trouble   time.Time // when Run last logged a failure, zero while all is well; Run's own
 
 	mu        sync.Mutex
 	running   bool // Run was called

@@ -56,7 +56,7 @@ func (s *Spool) await(ctx context.Context, due time.Time) error {
 	case <-s.closing:
 		return ErrClosed
 	case <-ctx.Done():
-		signal(s.wake) // another Take may have relied on this one's alarm
+		nudge(s.wake) // another Take may have relied on this one's alarm
 		return fmt.Errorf("spool: waiting for a record: %w", ctx.Err())
 	}
 	return nil
@@ -88,7 +88,7 @@ func (s *Spool) pick(limit int) (out []picked, due time.Time, err error) {
 	if len(s.ready) > 0 {
 		due = s.ready[0].due
 		if len(out) > 0 {
-			signal(s.wake) // for another Take that sleeps
+			nudge(s.wake) // for another Take that sleeps
 		}
 	}
 	return out, due, nil
@@ -179,7 +179,7 @@ func (s *Spool) settle(seq uint64, mark item) error {
 	s.dismiss(e)
 	s.rouse(e.lane, time.Now())
 	if s.opt.Sync == SyncAlways {
-		signal(s.kick)
+		nudge(s.kick)
 	}
 	return nil
 }
@@ -228,7 +228,9 @@ func (s *Spool) payMarks() {
 			// Not lost: it stays owed, Run tries again and Stats shows it.
 			break
 		}
-		p.seg.lastMark = max(p.seg.lastMark, mark.time)
+		if mark.kind != kindWithdrawn { // those are not remembered
+			p.seg.lastMark = max(p.seg.lastMark, mark.time)
+		}
 		paid++
 	}
 	s.owed = slices.Delete(s.owed, 0, paid)
