@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"io"
 	"net/http"
 	"net/netip"
@@ -49,13 +50,13 @@ func (a *ajax) mayPoll(loop wplc.Loop, known bool, id *identity) (bool, error) {
 	if visitors != visitorsAdopt || !known {
 		return false, nil
 	}
-	from, _ := netip.ParseAddr(a.c.RealIP())
-	if !a.loops.adoptions.again(from, loop.CID, time.Now()) {
+	to := a.adopter()
+	if !a.loops.adoptions.again(to, loop.CID, time.Now()) {
 		adopted, err := a.adopt(ctx, loop)
 		if err != nil || !adopted {
 			return false, nil // it is asked again with the next poll
 		}
-		a.loops.adoptions.note(from, loop.CID, time.Now())
+		a.loops.adoptions.note(to, loop.CID, time.Now())
 	}
 	cookie := a.g.bindingCookie(a.c.Request(), channel)
 	if cookie == "" {
@@ -84,29 +85,42 @@ type adoptions struct {
 }
 
 type adoption struct {
-	to    netip.Addr
+	to    adopter
 	until time.Time
 }
 
+// adopter is as much of a browser as a request without cookies tells.
+type adopter struct {
+	from      netip.Addr
+	userAgent [sha256.Size]byte
+}
+
+func (a *ajax) adopter() adopter {
+	r := a.c.Request()
+	from, _ := netip.ParseAddr(a.c.RealIP())
+	return adopter{household(from), sha256.Sum256([]byte(r.UserAgent() + "\n" + r.Header.Get("Accept-Language")))}
+}
+
 const (
-	adoptionGrace = time.Minute
+	// adoptionGrace is two of the plugin's pauses after an error.
+	adoptionGrace = 10 * time.Second
 	maxAdoptions  = 10_000
 )
 
-func (a *adoptions) again(from netip.Addr, chat int64, now time.Time) bool {
+func (a *adoptions) again(to adopter, chat int64, now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	given, ok := a.given[chat]
-	return ok && given.to == household(from) && now.Before(given.until)
+	return ok && given.to == to && now.Before(given.until)
 }
 
-func (a *adoptions) note(from netip.Addr, chat int64, now time.Time) {
+func (a *adoptions) note(to adopter, chat int64, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.given) >= maxAdoptions || a.given == nil {
 		a.given = make(map[int64]adoption)
 	}
-	a.given[chat] = adoption{household(from), now.Add(adoptionGrace)}
+	a.given[chat] = adoption{to, now.Add(adoptionGrace)}
 }
 
 // bindingLife is how long a browser keeps a chat. The plugin's own cookie lives a
