@@ -411,14 +411,7 @@ function holdline_apply($call)
     $state = &holdline_state();
     $state['quiet'] = true;
     $done = array('beats' => 0, 'transitions' => 0, 'read' => 0, 'missed' => 0, 'skipped' => 0);
-    foreach ($call['beats'] as $beat) {
-        // 2 and 12 must be allowed to age.
-        if (!is_array($beat) || !isset($beat['status']) || !in_array($beat['status'], array(0, 1, 3, 5, 6, 7, 8, 9, 10), true)) {
-            $done['skipped']++;
-            continue;
-        }
-        holdline_count($done, 'beats', holdline_beat($beat, $beat['status'], null));
-    }
+    holdline_beats($done, $call['beats']);
     foreach ($call['transitions'] as $step) {
         $known = array('1>8', '7>5', '12>12', '0>5', '6>3'); // what the loops write; the last with Pro
         if (!is_array($step) || !isset($step['from'], $step['to']) || !is_int($step['from']) || !is_int($step['to'])
@@ -431,9 +424,8 @@ function holdline_apply($call)
     $read = array_filter($call['read'], 'holdline_is_id');
     $done['skipped'] += count($call['read']) - count($read);
     foreach (array_chunk(array_values($read), 500) as $ids) {
-        $marks = implode(',', array_fill(0, count($ids), '%d'));
-        $done['read'] += (int) $wpdb->query($wpdb->prepare(
-            "UPDATE {$wpdb->prefix}wplc_chat_msgs SET status = 1 WHERE status = 0 AND id IN ($marks)", $ids));
+        $done['read'] += (int) $wpdb->query($wpdb->prepare("UPDATE {$wpdb->prefix}wplc_chat_msgs SET status = 1"
+            . ' WHERE status = 0 AND id IN (' . holdline_marks($ids) . ')', $ids));
     }
     foreach ($call['missed'] as $cid) {
         holdline_count($done, 'missed', holdline_missed($cid));
@@ -456,10 +448,80 @@ function holdline_is_id($id)
     return is_int($id) && $id > 0;
 }
 
+/** As many placeholders for $wpdb->prepare as there are ids. */
+function holdline_marks($ids)
+{
+    return implode(',', array_fill(0, count($ids), '%d'));
+}
+
+/** Makes and counts the heartbeats of one call. */
+function holdline_beats(&$done, $beats)
+{
+    $good = array();
+    foreach ($beats as $beat) {
+        // 2 and 12 must be allowed to age.
+        if (is_array($beat) && isset($beat['cid'], $beat['status']) && holdline_is_id($beat['cid'])
+            && in_array($beat['status'], array(0, 1, 3, 5, 6, 7, 8, 9, 10), true)) {
+            $good[] = $beat;
+        }
+    }
+    $done['skipped'] += count($beats) - count($good);
+    foreach (array_chunk($good, 500) as $some) {
+        holdline_beat_all($done, $some);
+    }
+}
+
+/**
+ * The heartbeats of some hundred chats. Most visitors stay on their page, and so
+ * all of their row that would change is the time: those get it together, in one
+ * statement for each status. A statement for each heartbeat would make the
+ * database's work grow with the number of visitors.
+ */
+function holdline_beat_all(&$done, $beats)
+{
+    global $wpdb;
+    $table = $wpdb->prefix . 'wplc_chat_sessions';
+    $ids = array_values(array_unique(array_column($beats, 'cid')));
+    $rows = $wpdb->get_results($wpdb->prepare("SELECT id, status, session, url, ip FROM $table"
+        . ' WHERE id IN (' . holdline_marks($ids) . ')', $ids), ARRAY_A);
+    if (!is_array($rows) || $wpdb->last_error !== '') {
+        $done['skipped'] += count($beats);
+        return;
+    }
+    $rows = array_column($rows, null, 'id');
+    $idle = array();
+    foreach ($beats as $beat) {
+        $cid = $beat['cid'];
+        if (!isset($rows[$cid]) || (int) $rows[$cid]['status'] !== $beat['status']) {
+            continue;
+        }
+        // The same keys in the same order, so === tells whether a text differs.
+        $next = array_merge($rows[$cid], holdline_visit($beat));
+        if ($next === $rows[$cid]) {
+            $idle[$beat['status']][$cid] = $cid;
+            continue;
+        }
+        $changed = holdline_beat($beat, $beat['status'], null);
+        holdline_count($done, 'beats', $changed);
+        if ($changed) {
+            $rows[$cid] = $next; // what a second heartbeat of the chat finds
+        }
+    }
+    foreach ($idle as $status => $ids) {
+        $changed = $wpdb->query($wpdb->prepare("UPDATE $table SET last_active_timestamp = %s"
+            . ' WHERE status = %d AND id IN (' . holdline_marks($ids) . ')',
+            array_merge(array(current_time('mysql'), $status), $ids)));
+        if ($changed === false) {
+            $done['skipped'] += count($ids);
+        } else {
+            $done['beats'] += $changed;
+        }
+    }
+}
+
 /**
  * The heartbeat of the visitor's loop for one chat, if its status is still $from:
- * url, time, address and session as wplc_update_user_on_page writes them, and
- * the status $to when there is one.
+ * the time, what it tells of its visitor, and the status $to when there is one.
  */
 function holdline_beat($beat, $from, $to)
 {
@@ -467,7 +529,20 @@ function holdline_beat($beat, $from, $to)
     if (!isset($beat['cid']) || !holdline_is_id($beat['cid'])) {
         return false;
     }
-    $row = array('last_active_timestamp' => current_time('mysql'));
+    $row = array('last_active_timestamp' => current_time('mysql')) + holdline_visit($beat);
+    $formats = array_fill(0, count($row), '%s');
+    if ($to !== null) {
+        $row['status'] = $to;
+        $formats[] = '%d';
+    }
+    return $wpdb->update($wpdb->prefix . 'wplc_chat_sessions', $row,
+        array('id' => $beat['cid'], 'status' => $from), $formats, array('%d', '%d'));
+}
+
+/** What a heartbeat tells of its visitor, by column, as wplc_update_user_on_page writes it. */
+function holdline_visit($beat)
+{
+    $row = array();
     if (isset($beat['session']) && is_string($beat['session']) && $beat['session'] !== '') {
         $row['session'] = holdline_text($beat['session'], 100);
     }
@@ -477,13 +552,7 @@ function holdline_beat($beat, $from, $to)
     if (isset($beat['ua']) && is_string($beat['ua'])) {
         $row['ip'] = serialize(array('ip' => holdline_address($beat), 'user_agent' => holdline_text($beat['ua'], 500)));
     }
-    $formats = array_fill(0, count($row), '%s');
-    if ($to !== null) {
-        $row['status'] = $to;
-        $formats[] = '%d';
-    }
-    return $wpdb->update($wpdb->prefix . 'wplc_chat_sessions', $row,
-        array('id' => $beat['cid'], 'status' => $from), $formats, array('%d', '%d'));
+    return $row;
 }
 
 /**

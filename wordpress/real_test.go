@@ -43,11 +43,21 @@ func TestCompanionInWordPress(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	witness := `<?php add_action('wplc_hook_missed_chat', function ($chat) { add_option('missed_' . $chat['cid'], $chat['name']); });`
+	witness := `<?php add_action('wplc_hook_missed_chat', function ($chat) { add_option('missed_' . $chat['cid'], $chat['name']); });
+if (isset($_GET['action']) && $_GET['action'] === 'holdline_sync') {
+	add_filter('query', function ($sql) {
+		file_put_contents(WP_CONTENT_DIR . '/statements', preg_replace('/\s+/', ' ', $sql) . "\n", FILE_APPEND);
+		return $sql;
+	});
+}`
 	if err := os.WriteFile(filepath.Join(up.Root, "wp-content", "mu-plugins", "witness.php"), []byte(witness), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	t.Run("courier", s.courier)
+	if err := os.Remove(filepath.Join(up.Root, "wp-content", "statements")); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("beats", s.beats)
 	t.Run("adoption", s.adoption)
 	t.Run("binding", s.binding)
 	t.Run("history deleted", s.historyDeleted) // the last: nothing is to be adopted afterwards

@@ -7,6 +7,7 @@ if (strpos($_SERVER['REQUEST_URI'], '/wp-admin/admin-ajax.php') !== 0 && $_SERVE
     return false;
 }
 define('ABSPATH', __DIR__ . '/');
+define('ARRAY_A', 'ARRAY_A');
 define('HOLDLINE_URL', getenv('SITE_HOLDLINE'));
 define('HOLDLINE_SECRET', getenv('SITE_SECRET'));
 define('HOLDLINE_REROUTE', true);
@@ -90,6 +91,7 @@ class Statements
     public $prefix = 'wp_';
     public $options = 'wp_options';
     public $insert_id = 0;
+    public $last_error = '';
 
     public function query($sql)
     {
@@ -111,6 +113,19 @@ class Statements
             return (object) array('last' => '120', 'since' => '100');
         }
         return strpos($sql, 'id = 44 ') ? (object) array('name' => 'Ann', 'email' => 'ann@example.com') : null;
+    }
+    /** The chats that heartbeats ask for: all but 49, and none when asked for 50 alone. */
+    public function get_results($sql, $output)
+    {
+        $this->query($sql);
+        $this->last_error = strpos($sql, '(50)') ? 'Table is marked as crashed' : '';
+        $rows = array();
+        preg_match_all('/\d+/', substr($sql, strpos($sql, ' IN (')), $ids);
+        foreach ($this->last_error === '' ? array_diff($ids[0], array('49')) : array() as $id) {
+            $rows[] = array('id' => $id, 'status' => $id === '42' ? '10' : '3', 'session' => 's' . $id, 'url' => 'http://example.com/',
+                'ip' => 'a:2:{s:2:"ip";s:0:"";s:10:"user_agent";s:7:"Mozilla";}');
+        }
+        return $rows;
     }
     public function get_var($sql)
     {
