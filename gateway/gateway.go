@@ -27,6 +27,7 @@ import (
 	"holdline/internal/wpconfig"
 	"holdline/poll"
 	"holdline/sse"
+	"holdline/wordpress"
 	"holdline/wpdb"
 	"holdline/ws"
 )
@@ -60,6 +61,7 @@ type Gateway struct {
 	upstream  *upstream // nil without wordpress.upstream, and so is
 	proxy     *httputil.ReverseProxy
 	direct    *http.Transport // to the site's own address
+	client    *script         // the browser client
 	listener  net.Listener
 	admin     net.Listener
 	// sameSite heads all answers to requests without an Origin: one map, never
@@ -110,6 +112,10 @@ func New(opt Options) (*Gateway, error) {
 		g.proxy = g.newProxy()
 	}
 	g.direct = &http.Transport{IdleConnTimeout: 30 * time.Second}
+	var err error
+	if g.client, err = newScript(wordpress.Client); err != nil {
+		return nil, err
+	}
 	return g, nil
 }
 

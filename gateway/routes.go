@@ -33,6 +33,8 @@ func (g *Gateway) routes() http.Handler {
 	base.GET("/poll", g.servePoll)
 	base.POST("/poll", g.servePoll)
 	base.GET("/info", g.serveInfo)
+	base.GET("/client.js", g.serveClient)
+	base.HEAD("/client.js", g.serveClient)
 	base.POST("/wake", g.serveWake)
 	base.POST("/ajax", g.serveRerouted)
 	base.OPTIONS("/*", g.servePreflight)
