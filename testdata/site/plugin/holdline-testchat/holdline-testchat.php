@@ -16,6 +16,9 @@ if ( ! defined( 'ABSPATH' ) ) {
 	exit;
 }
 
+global $wplc_version; // by which other code sees that the plugin is active
+$wplc_version = '8.0.25';
+
 require __DIR__ . '/includes/sessions.php';
 require __DIR__ . '/includes/messages.php';
 require __DIR__ . '/includes/loops.php';
