@@ -20,7 +20,7 @@ var fronts = []struct{ name, config string }{
 	{"no WebSocket, streams buffered, polls cut at 10 s", ws("") + sse(buffer) + poll("proxy_read_timeout 10s;")},
 	{"no WebSocket, streams buffered, polls cut at 1 s", ws("") + sse(buffer) + poll("proxy_read_timeout 1s;")},
 	{"WebSocket cut at 3 s", ws(upgrade+"proxy_read_timeout 3s;") + sse("") + poll("")},
-	{"WebSocket now and then", "if (-f blocked) { return 403; } " + ws(upgrade) + sse("") + poll("")},
+	{"WebSocket now and then", ws("if (-f blocked) { return 403; } "+upgrade) + sse("") + poll("")},
 }
 
 const (
@@ -40,12 +40,13 @@ func location(endpoint, more string) string {
 	return fmt.Sprintf("\t\tlocation = /holdline/v1/%s { proxy_pass http://holdline; %s%s}\n", endpoint, version, more)
 }
 
-// runNginx starts one nginx with all the fronts, which also serves the test's
-// page and the client. It returns their origins.
+// runNginx starts one nginx with all the fronts, each behind a cable, which also
+// serves the test's page and the client. It returns their origins.
 func (s *site) runNginx(target string) (origins []string) {
 	t := s.t
 	t.Helper()
 	dir := t.TempDir()
+	s.dir = dir
 	folder := func(path ...string) string {
 		abs, err := filepath.Abs(filepath.Join(path...))
 		if err != nil {
@@ -54,14 +55,17 @@ func (s *site) runNginx(target string) (origins []string) {
 		return abs
 	}
 	var servers strings.Builder
+	var listening []string
 	for _, f := range fronts {
 		address := freeAddress(t)
-		s.fronts[f.name] = "http://" + address
-		_, port, err := net.SplitHostPort(address)
+		listening = append(listening, address)
+		c := newCable(t, address)
+		s.cables[f.name], s.fronts[f.name] = c, c.origin()
+		_, port, err := net.SplitHostPort(c.listener.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
-		origins = append(origins, "http://"+address, "http://"+insecure+":"+port)
+		origins = append(origins, c.origin(), "http://"+insecure+":"+port)
 		config := strings.ReplaceAll(f.config, "-f blocked", "-f "+dir+"/blocked")
 		fmt.Fprintf(&servers, "\tserver {\n\t\tlisten %s;\n%s\t\tlocation /client/ { alias %s/; }\n\t\tlocation / { root %s; }\n\t}\n",
 			address, config, folder("..", "..", "wordpress", "client"), folder("page"))
@@ -84,9 +88,9 @@ http {
 		t.Fatal(err)
 	}
 	start(t, exec.Command("/usr/sbin/nginx", "-p", dir, "-c", path, "-e", "stderr"))
-	for _, origin := range s.fronts {
+	for _, address := range listening {
 		eventually(t, "nginx listens", 10*time.Second, func() bool {
-			c, err := net.Dial("tcp", strings.TrimPrefix(origin, "http://"))
+			c, err := net.Dial("tcp", address)
 			if err != nil {
 				return false
 			}

@@ -25,7 +25,9 @@ type site struct {
 	db     *sql.DB // root's
 	env    []string
 	admin  string
+	dir    string            // nginx's
 	fronts map[string]string // by name: the origin
+	cables map[string]*cable
 }
 
 // insecure is a name for this machine that no browser takes for a secure context.
@@ -44,7 +46,7 @@ func newSite(t *testing.T, env ...string) *site {
 	}
 	name, db := database.Database(t, string(schema))
 	user := database.ReadOnlyUser(t, name)
-	s := &site{t: t, db: db, admin: freeAddress(t), fronts: map[string]string{}}
+	s := &site{t: t, db: db, admin: freeAddress(t), fronts: map[string]string{}, cables: map[string]*cable{}}
 	s.exec("INSERT INTO wp_options (option_name, option_value) VALUES ('siteurl', 'http://site.example.test'), ('home', 'http://site.example.test')")
 	listen := freeAddress(t)
 	origins := s.runNginx(listen)

@@ -185,14 +185,16 @@ export class Line {
   }
 
   /** The tab or, if `hard`, the network is back: waits no more, trusts no silence. */
-  wake(hard) {
+  async wake(hard) {
     const { state, current } = this;
     if (state === "waiting" || (hard && state === "connecting")) {
       this.failures = this.rounds = 0;
       this.connect();
     } else if (current && now() - current.born > SECOND) { // all tabs tell of it
-      if (hard || now() - current.last > 30 * SECOND) this.swap([current.rung]);
-      else if (current.wire.ping) current.ping(0);
+      if (hard || now() - current.last > 30 * SECOND) {
+        const at = now();
+        if ((await this.swap([current.rung])) && current === this.current && current.last < at) this.connect();
+      } else if (current.wire.ping) current.ping(0);
     }
   }
 
