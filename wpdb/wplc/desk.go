@@ -37,7 +37,9 @@ type DeskOptions struct {
 	Writes Writes
 	// Wake has all held loops of a channel asked again. It must not call back into
 	// the Desk before it returns. Never nil.
-	Wake   func(channel string)
+	Wake func(channel string)
+	// Keep holds how far each client has got for the next process; nil: memory only.
+	Keep   Keep
 	Logger *slog.Logger
 }
 
@@ -62,11 +64,17 @@ type Desk struct {
 	src *Source
 	opt DeskOptions
 
-	cursors  *lru[LoopCursor]
+	// What clients have, in whichever way they are answered.
+	cursors  *lru[position]
+	slots    *slots
+	doubts   *doubts
+	telling  *lru[telling]
+	kept     *kept
+	unmarked []int64 // read flags that the last process may not have written
+
 	pulses   *lru[pulse] // by chat: heartbeats through PHP
 	memories *lru[memory]
 	lists    *lru[string] // what the rows showed that a client's list was made of
-	slots    *slots
 	forwards *forwards
 	ageing   ageing
 	gripe    gripe
@@ -77,17 +85,41 @@ func NewDesk(src *Source, opt DeskOptions) *Desk {
 	if opt.Query == nil {
 		opt.Query = src.site
 	}
-	d := &Desk{
-		src:      src,
-		opt:      opt,
-		cursors:  newLRU[LoopCursor](maxClients, clientLife),
-		pulses:   newLRU[pulse](maxClients, clientLife),
-		memories: newLRU[memory](maxClients, clientLife),
-		lists:    newLRU[string](maxClients, clientLife),
-		slots:    newSlots(),
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
 	}
+	d := &Desk{
+		src:     src,
+		opt:     opt,
+		cursors: newLRU[position](maxClients, clientLife),
+		doubts:  newDoubts(),
+		telling: newLRU[telling](maxClients, time.Minute),
+		kept:    &kept{to: opt.Keep, log: opt.Logger},
+	}
+	d.slots = newSlots(d.kept)
+	d.restore()
+	return d.start()
+}
+
+// start makes what belongs to one way of answering.
+func (d *Desk) start() *Desk {
+	d.pulses = newLRU[pulse](maxClients, clientLife)
+	d.memories = newLRU[memory](maxClients, clientLife)
+	d.lists = newLRU[string](maxClients, clientLife)
 	d.forwards = &forwards{done: d.forwarded, gone: d.unmade}
 	return d
+}
+
+// Alone is a Desk for the times when no companion plugin makes the writes: its
+// relayed loops have PHP make them. It needs a Run of its own, but what clients were
+// told by one Desk the other one knows.
+func (d *Desk) Alone() *Desk {
+	alone := &Desk{
+		src: d.src, opt: d.opt,
+		cursors: d.cursors, slots: d.slots, doubts: d.doubts, telling: d.telling, kept: d.kept,
+	}
+	alone.opt.Writes = nil
+	return alone.start()
 }
 
 // forgetEvery is how often what is old is looked for.
@@ -97,16 +129,26 @@ const forgetEvery = time.Minute
 // ends. Forwards that are under way then have a moment to come back: PHP has
 // marked as read what their answers hold. It is to be called once.
 func (d *Desk) Run(ctx context.Context) error {
+	if d.opt.Writes != nil && len(d.unmarked) > 0 {
+		d.opt.Writes.Read(d.unmarked)
+		d.unmarked = nil
+	}
 	wait := d.forwards.start(ctx)
 	defer wait()
+	defer d.doubts.expire(0)
 	tick := time.NewTicker(forgetEvery)
 	defer tick.Stop()
+	doubt := time.NewTicker(doubtLook)
+	defer doubt.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-doubt.C:
+			d.doubts.expire(doubtLife)
 		case <-tick.C:
 			d.cursors.forget()
+			d.telling.forget()
 			d.pulses.forget()
 			d.memories.forget()
 			d.lists.forget()
@@ -142,7 +184,41 @@ func (d *Desk) remember(key string, base, next LoopCursor) {
 	if !next.known {
 		return
 	}
-	d.cursors.update(key, func(stored LoopCursor) LoopCursor { return stored.joined(base, next) })
+	d.cursors.update(key, func(p position) position {
+		p.LoopCursor = p.joined(base, next)
+		return p
+	})
+}
+
+// move is remember for a client that was told something: also the next process
+// knows, and WordPress is told that the messages were read.
+func (d *Desk) move(key string, base, next LoopCursor, delivered []int64) {
+	if next.known {
+		d.cursors.update(key, func(p position) position {
+			p = p.moved(base, next, delivered)
+			d.kept.position(key, p)
+			return p
+		})
+	}
+	if len(delivered) > 0 && d.opt.Writes != nil {
+		d.opt.Writes.Read(delivered)
+	}
+}
+
+// suppose is move for an answer in doubt. The client stays where it is, but should
+// this process be killed before it is known more, the next one takes the answer for
+// received: browsers that leave are rare.
+func (d *Desk) suppose(key string, base, next LoopCursor, delivered []int64) {
+	if next.known {
+		d.kept.position(key, d.cursors.get(key).moved(base, next, delivered))
+	}
+	d.doubts.add(key, func(received bool) {
+		if received {
+			d.move(key, base, next, delivered)
+		} else {
+			d.kept.position(key, d.cursors.get(key))
+		}
+	})
 }
 
 // joined is the position after a request that began at base and has come to

@@ -243,7 +243,7 @@ const (
 // forwarded takes PHP's answer. It is called before the client may ask again.
 func (d *Desk) forwarded(f *forward, reply *chat.Reply, err error) {
 	if err != nil {
-		d.gripe.tell(d.opt.Logger, err)
+		d.gripe.tell(d.opt.Logger, "WordPress did not answer a loop that was passed on to it; browsers stay held and it is asked again", err)
 	}
 	d.unmade(f)
 	says := err == nil && f.says(reply)

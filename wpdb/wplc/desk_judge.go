@@ -111,7 +111,8 @@ func nextTable(reply *chat.Reply) string {
 	return table
 }
 
-// gripe tells the operator about forwards that fail, once in a minute.
+// gripe tells the operator about something that fails again and again, once in a
+// minute.
 type gripe struct {
 	mu    sync.Mutex
 	last  time.Time
@@ -120,14 +121,13 @@ type gripe struct {
 
 const gripeEvery = time.Minute
 
-func (g *gripe) tell(logger *slog.Logger, err error) {
+func (g *gripe) tell(logger *slog.Logger, what string, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.count++
 	if !g.last.IsZero() && time.Since(g.last) < gripeEvery {
 		return
 	}
-	logger.Warn("WordPress did not answer a loop that was passed on to it; browsers stay held and it is asked again",
-		"error", err, "failures", g.count)
+	logger.Warn(what, "error", err, "failures", g.count)
 	g.last, g.count = time.Now(), 0
 }

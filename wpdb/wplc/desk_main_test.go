@@ -113,6 +113,20 @@ func (w *written) Read(ids []int64) {
 	w.read = append(w.read, ids...)
 }
 
+// marks are the messages that were told to be read.
+func (w *written) marks() []int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.read)
+}
+
+// take forgets them.
+func (w *written) take() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.read = nil
+}
+
 func (w *written) Age() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -152,9 +166,14 @@ func (l *logged) Handle(_ context.Context, r slog.Record) error {
 
 func newDesk(t *testing.T, site *testSite, root *sql.DB, writes bool) *desk {
 	t.Helper()
+	return newDeskWith(t, site, root, writes, nil)
+}
+
+func newDeskWith(t *testing.T, site *testSite, root *sql.DB, writes bool, keep Keep) *desk {
+	t.Helper()
 	d := &desk{t: t, site: site, root: root, log: &logged{}, ended: make(chan error, 1)}
 	d.held = make(map[chan struct{}][]string)
-	opt := DeskOptions{Query: wpdb.Querier(site), Wake: d.Wake, Logger: slog.New(d.log)}
+	opt := DeskOptions{Query: wpdb.Querier(site), Wake: d.Wake, Keep: keep, Logger: slog.New(d.log)}
 	if writes {
 		d.wrote = &written{}
 		opt.Writes = d.wrote

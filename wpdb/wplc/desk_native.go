@@ -23,6 +23,7 @@ type NativeLoop struct {
 	loop  Loop
 	key   string
 	visit Visit
+	came  time.Time
 
 	begun bool
 	base  LoopCursor // where the client stood when the request came
@@ -38,7 +39,7 @@ type NativeLoop struct {
 // Native makes a loop that is answered from rows. client is the proven identity
 // of who asks, "" for nobody; the caller has found that he may read.
 func (d *Desk) Native(l Loop, client string, v Visit) *NativeLoop {
-	return &NativeLoop{desk: d, loop: l, key: clientKey(client, &l), visit: v, hold: defaultHold}
+	return &NativeLoop{desk: d, loop: l, key: clientKey(client, &l), visit: v, came: time.Now(), hold: defaultHold}
 }
 
 // Channels are those whose events may give the loop something to say.
@@ -54,8 +55,13 @@ func (l *NativeLoop) Again() time.Duration { return l.again }
 func (l *NativeLoop) Answer(ctx context.Context, final bool) (*chat.Reply, error) {
 	d := l.desk
 	if !l.begun {
+		if !final && d.mustWait(l.key) {
+			l.hold, l.again = orDefault(d.src.Hold(ctx)), tellingTime
+			return nil, nil
+		}
 		l.begun = true
-		l.base = d.cursors.get(l.key)
+		d.doubts.judge(l.key, l.came, d.habitsOf(&l.loop))
+		l.base = d.cursors.get(l.key).LoopCursor
 		l.state.Cursor = l.base
 	}
 	l.again = 0 // what fails is looked at again by the caller
@@ -68,6 +74,7 @@ func (l *NativeLoop) Answer(ctx context.Context, final bool) (*chat.Reply, error
 	l.again = sooner(answer.Again, l.age.ask(d, &l.loop))
 	if len(answer.Body) > 0 {
 		l.cursor, l.delivered = answer.Cursor, answer.Delivered
+		d.giving(l.key)
 		return &chat.Reply{Body: answer.Body}, nil
 	}
 	// Nothing is there for this client, so nothing can get lost.
@@ -75,11 +82,14 @@ func (l *NativeLoop) Answer(ctx context.Context, final bool) (*chat.Reply, error
 	return nil, nil
 }
 
-// Told moves the client on, and has the messages marked as read.
+// Told moves the client on, and has the messages marked as read, unless it is in
+// doubt whether they arrive.
 func (l *NativeLoop) Told() {
-	l.desk.remember(l.key, l.base, l.cursor)
-	if len(l.delivered) > 0 && l.desk.opt.Writes != nil {
-		l.desk.opt.Writes.Read(l.delivered)
-		l.delivered = nil
+	d := l.desk
+	if d.habitsOf(&l.loop).doubtful && len(l.delivered) > 0 {
+		d.suppose(l.key, l.base, l.cursor, l.delivered)
+	} else {
+		d.move(l.key, l.base, l.cursor, l.delivered)
 	}
+	d.gave(l.key, &l.loop)
 }

@@ -31,6 +31,7 @@ func TestNativeLoopAnswersAsThePlugin(t *testing.T) {
 			t.Errorf("read before anybody was told: %v", d.wrote.read)
 		}
 		// The browser has left: its next poll gets the same.
+		time.Sleep(tellingTime)
 		loop = poll("V-A")
 		if got := look(t, loop, false); got != goldenFile(t, "V-A.json") {
 			t.Errorf("after an abort: %s", got)
@@ -147,6 +148,7 @@ func TestNativeLoopTwoRequestsOfOneClient(t *testing.T) {
 			if !strings.Contains(look(t, live, false), "one") {
 				t.Error("the second request lost it")
 			}
+			time.Sleep(tellingTime)
 			d.say(cid, fromAgent, "two")
 			late := poll()
 			if got := look(t, late, false); strings.Contains(got, "one") || !strings.Contains(got, "two") {
@@ -176,6 +178,7 @@ func TestNativeLoopLosesNothingToBrowsersThatLeave(t *testing.T) {
 			d.say(41, fromAgent, fmt.Sprintf("message %d.", i))
 			if i%2 == 0 {
 				look(t, loop, false) // made, but not on its way
+				time.Sleep(tellingTime)
 			}
 			loop = poll()
 			got = append(got, look(t, loop, false))

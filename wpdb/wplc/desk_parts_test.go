@@ -41,7 +41,7 @@ func TestLRU(t *testing.T) {
 
 func TestSlotsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSlots()
+		s := newSlots(&kept{})
 		now := time.Now()
 		for i := range 100 {
 			s.put(fmt.Sprint(i), "", true, &chat.Reply{Body: make([]byte, maxReply)})
@@ -70,7 +70,7 @@ func TestSlotsAreBounded(t *testing.T) {
 // told, not for the next one; and what PHP tells again only for the same form.
 func TestSlotsGiveAnswersOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSlots()
+		s := newSlots(&kept{})
 		held := time.Now()
 		time.Sleep(time.Second)
 		s.put("k", "5", true, &chat.Reply{})
@@ -78,7 +78,7 @@ func TestSlotsGiveAnswersOnce(t *testing.T) {
 		if given == nil || s.take("k", "5", time.Now()) != given {
 			t.Fatal("messages were not given")
 		}
-		s.tell(given)
+		s.tell(given, time.Now())
 		if s.take("k", "5", held) != given || s.take("k", "5", time.Now()) != nil {
 			t.Error("after it was told")
 		}

@@ -44,8 +44,10 @@ type RelayLoop struct {
 	print string
 	visit Visit
 	send  Forward
-	began time.Time
+	came  time.Time
+	began time.Time // to look
 
+	begun  bool
 	looked bool // at the rows, with success
 	blind  bool // PHP was asked since the rows could not be looked at
 	base   LoopCursor
@@ -59,7 +61,7 @@ type RelayLoop struct {
 // Relay makes a loop that PHP answers. client is the proven identity of who asks,
 // "" for nobody; the caller has found that he may read.
 func (d *Desk) Relay(l Loop, client string, v Visit, f Forward) *RelayLoop {
-	return &RelayLoop{desk: d, loop: l, key: clientKey(client, &l), print: l.print(), visit: v, send: f, began: time.Now()}
+	return &RelayLoop{desk: d, loop: l, key: clientKey(client, &l), print: l.print(), visit: v, send: f, came: time.Now()}
 }
 
 // Channels are those whose events may make PHP answer.
@@ -79,12 +81,18 @@ func (l *RelayLoop) Answer(ctx context.Context, final bool) (*chat.Reply, error)
 	d := l.desk
 	if l.hold == 0 {
 		l.hold = orDefault(d.src.Hold(ctx))
-		l.base = d.cursors.get(l.key)
-		l.state = LoopState{Cursor: l.base, round: 1}
+	}
+	if !l.begun {
+		if !final && d.mustWait(l.key) {
+			l.again = tellingTime
+			return nil, nil
+		}
+		l.begin()
 	}
 	l.again, l.given = 0, d.slots.take(l.key, l.print, l.began)
 	switch {
 	case l.given != nil:
+		d.giving(l.key)
 		return l.given.reply, nil
 	case final:
 		return nil, nil
@@ -97,11 +105,35 @@ func (l *RelayLoop) Answer(ctx context.Context, final bool) (*chat.Reply, error)
 	return l.chat(ctx)
 }
 
-// Told lets go of the answer: a browser has it.
+// begin takes the client from where it is.
+func (l *RelayLoop) begin() {
+	d := l.desk
+	l.begun, l.began = true, time.Now()
+	d.doubts.judge(l.key, l.came, d.habitsOf(&l.loop))
+	l.base = d.cursors.get(l.key).LoopCursor
+	l.state = LoopState{Cursor: l.base, round: 1}
+}
+
+// Told lets go of the answer: a browser has it, unless that is in doubt.
 func (l *RelayLoop) Told() {
-	if l.given != nil {
-		l.desk.slots.tell(l.given)
+	d, given := l.desk, l.given
+	switch {
+	case given == nil:
+		return
+	case given.carries && d.habitsOf(&l.loop).doubtful:
+		at := time.Now()
+		d.slots.suppose(given)
+		d.doubts.add(l.key, func(received bool) {
+			if received {
+				d.slots.tell(given, at)
+			} else {
+				d.slots.back(given)
+			}
+		})
+	default:
+		d.slots.tell(given, time.Now())
 	}
+	d.gave(l.key, &l.loop)
 }
 
 // chat looks at the loop of a chat.

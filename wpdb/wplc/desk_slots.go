@@ -2,6 +2,7 @@ package wplc
 
 import (
 	"container/list"
+	"encoding/json"
 	"sync"
 	"time"
 
@@ -33,6 +34,9 @@ type slots struct {
 	order list.List // of *slot, the oldest in front
 	byKey map[string]*list.Element
 	bytes int
+	// kept are written down, of which keptBytes are known.
+	kept      *kept
+	keptBytes int
 }
 
 // slot is one answer.
@@ -43,9 +47,10 @@ type slot struct {
 	reply   *chat.Reply
 	came    time.Time
 	told    time.Time // when a browser got it; zero while none has
+	kept    int       // bytes that are written down
 }
 
-func newSlots() *slots { return &slots{byKey: make(map[string]*list.Element)} }
+func newSlots(k *kept) *slots { return &slots{byKey: make(map[string]*list.Element), kept: k} }
 
 func (s *slot) size() int { return replyCost + len(s.key) + len(s.print) + len(s.reply.Body) }
 
@@ -63,14 +68,43 @@ func (s *slot) isOld() bool {
 // put replaces what was there: PHP is not asked while a client has something to
 // take.
 func (s *slots) put(key, print string, carries bool, reply *chat.Reply) {
+	s.add(&slot{key: key, print: print, carries: carries, reply: reply, came: time.Now()})
+}
+
+func (s *slots) add(added *slot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.remove(s.byKey[key])
-	added := &slot{key: key, print: print, carries: carries, reply: reply, came: time.Now()}
-	s.byKey[key] = s.order.PushBack(added)
+	s.remove(s.byKey[added.key])
+	s.byKey[added.key] = s.order.PushBack(added)
 	s.bytes += added.size()
+	s.write(added)
 	for s.bytes > maxReplies {
 		s.remove(s.order.Front())
+	}
+}
+
+// write has the next process know an answer that PHP tells only once.
+func (s *slots) write(added *slot) {
+	size := added.size()
+	if s.kept.to == nil || !added.carries || len(added.reply.Body) > maxKeptReply || s.keptBytes+size > maxKeptReplies {
+		return
+	}
+	r := added.reply
+	value, err := json.Marshal(keptReply{added.came.UnixMilli(), r.Status, r.Header, r.Body})
+	if err != nil {
+		s.kept.check(err)
+		return
+	}
+	s.kept.put(keptSlot, added.key, value)
+	added.kept, s.keptBytes = size, s.keptBytes+size
+}
+
+// erase has the next process not know it.
+func (s *slots) erase(gone *slot) {
+	if gone.kept > 0 {
+		s.kept.remove(keptSlot, gone.key)
+		s.keptBytes -= gone.kept
+		gone.kept = 0
 	}
 }
 
@@ -99,12 +133,29 @@ func (s *slots) take(key, print string, began time.Time) *slot {
 	return found
 }
 
-// tell notes that a browser has got what take gave for it.
-func (s *slots) tell(given *slot) {
+// tell notes when a browser has got what take gave for it.
+func (s *slots) tell(given *slot, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.erase(given)
 	if given.told.IsZero() {
-		given.told = time.Now()
+		given.told = at
+	}
+}
+
+// suppose is tell for an answer in doubt: only the next process takes it for told.
+func (s *slots) suppose(given *slot) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.erase(given)
+}
+
+// back takes suppose back.
+func (s *slots) back(given *slot) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.byKey[given.key]; e != nil && e.Value.(*slot) == given && given.kept == 0 {
+		s.write(given)
 	}
 }
 
@@ -133,4 +184,5 @@ func (s *slots) remove(e *list.Element) {
 	gone := s.order.Remove(e).(*slot)
 	delete(s.byKey, gone.key)
 	s.bytes -= gone.size()
+	s.erase(gone)
 }

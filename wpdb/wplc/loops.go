@@ -43,6 +43,9 @@ type Loop struct {
 	// AdminURL is what admin_url() gives, with a slash at its end; PluginURL the
 	// plugin's folder, with one too. Empty: made of the option siteurl.
 	AdminURL, PluginURL string
+	// Careful says that the request came through a proxy which does not tell when the
+	// browser has left, so that an answer may be lost without a sign. See doubts.
+	Careful bool
 	// EmailCookie is the cookie wplc_email, which 5.x shows a picture for.
 	EmailCookie string
 

@@ -1,0 +1,242 @@
+package wplc
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"net/http"
+	"slices"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+
+	"holdline/internal/chat"
+)
+
+// Keep is where a Desk writes what the next process has to know, should this one
+// be killed, such as a *keep.Map. Its methods are called concurrently, while locks
+// are held: none may take longer than a write into the system's memory.
+type Keep interface {
+	Put(key string, value []byte) error
+	Delete(key string) error
+	// All are the entries that an earlier process has left.
+	All() iter.Seq2[string, []byte]
+}
+
+const (
+	// maxKeptReply bounds one answer of PHP's that is kept, and maxKeptReplies all of
+	// them together, in bytes. Larger ones live in memory only.
+	maxKeptReply   = 64 << 10
+	maxKeptReplies = 8 << 20
+	// markTime is how long read flags are on their way to WordPress, with time to
+	// spare: after a restart those of an older answer are not written again.
+	markTime = 30 * time.Second
+	// markLife is how long ago a process may have ended whose flags are written by
+	// the next one. Later the tables may have been emptied and ids mean other rows.
+	markLife = 5 * time.Minute
+	// maxMarks bounds the flags that are kept for one client.
+	maxMarks = 2 * maxUnread
+)
+
+// Keys begin with what they are for.
+const (
+	keptPosition = "c"
+	keptSlot     = "s"
+)
+
+// position is how far a client has got, and what it was told of late.
+type position struct {
+	LoopCursor
+	told []int64 // whose read flags may not have reached WordPress
+	at   time.Time
+}
+
+// moved is the position of a client that was told something.
+func (p position) moved(base, next LoopCursor, delivered []int64) position {
+	now := time.Now()
+	told := slices.Clone(delivered)
+	if now.Sub(p.at) < markTime {
+		told = slices.Concat(p.told, delivered)
+		slices.Sort(told)
+		told = slices.Compact(told)
+	}
+	told = told[max(0, len(told)-maxMarks):]
+	return position{p.joined(base, next), told, now}
+}
+
+// positionVersion is the first byte of a kept position. Then come varints: the time
+// (Unix ms), seen, and given and told as their numbers and their distances from seen.
+const positionVersion = 1
+
+func (p position) append(b []byte) []byte {
+	b = append(b, positionVersion)
+	b = binary.AppendVarint(b, p.at.UnixMilli())
+	b = binary.AppendVarint(b, p.seen)
+	for _, ids := range [][]int64{p.given, p.told} {
+		b = binary.AppendUvarint(b, uint64(len(ids)))
+		for _, id := range ids {
+			b = binary.AppendVarint(b, p.seen-id)
+		}
+	}
+	return b
+}
+
+var errKept = errors.New("it is damaged, or of another version")
+
+func parsePosition(b []byte) (p position, err error) {
+	if len(b) == 0 || b[0] != positionVersion {
+		return p, errKept
+	}
+	b = b[1:]
+	number := func() (n int64) {
+		n, size := binary.Varint(b)
+		if size <= 0 {
+			err = errKept
+			return 0
+		}
+		b = b[size:]
+		return n
+	}
+	list := func(most int) (ids []int64) {
+		n, size := binary.Uvarint(b)
+		if size <= 0 || n > uint64(most) {
+			err = errKept
+			return nil
+		}
+		b = b[size:]
+		for range n {
+			id := p.seen - number()
+			if id <= 0 {
+				err = errKept
+			}
+			ids = append(ids, id)
+		}
+		return ids
+	}
+	p.known, p.at = true, time.UnixMilli(number())
+	if p.seen = number(); p.seen < 0 {
+		err = errKept
+	}
+	p.given = list(lookBack + maxUnread)
+	p.told = list(maxMarks)
+	if len(b) > 0 {
+		err = errKept
+	}
+	if err != nil {
+		return position{}, err
+	}
+	return p, nil
+}
+
+// keptReply is a slot as it is kept, in JSON.
+type keptReply struct {
+	Came   int64 // Unix ms
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+// parseSlot reads what is sent to a browser as it is.
+func parseSlot(key string, b []byte) (*slot, error) {
+	var r keptReply
+	if err := json.Unmarshal(b, &r); err != nil {
+		return nil, errKept
+	}
+	if len(r.Body) > maxKeptReply || r.Status != 0 && (r.Status < 200 || r.Status > 999) {
+		return nil, errKept
+	}
+	for name, values := range r.Header {
+		if !httpguts.ValidHeaderFieldName(name) || slices.ContainsFunc(values, func(v string) bool { return !httpguts.ValidHeaderFieldValue(v) }) {
+			return nil, errKept
+		}
+	}
+	came := time.UnixMilli(r.Came)
+	if now := time.Now(); came.After(now) {
+		came = now
+	}
+	return &slot{key: key, carries: true, came: came, reply: &chat.Reply{Status: r.Status, Header: r.Header, Body: r.Body}}, nil
+}
+
+// kept writes to a Keep, which may be nil.
+type kept struct {
+	to    Keep
+	log   *slog.Logger
+	gripe gripe
+}
+
+// put and remove do without what cannot be written: browsers have what they have,
+// only a kill would let them be told again.
+func (k *kept) put(kind, key string, value []byte) {
+	if k.to != nil {
+		k.check(k.to.Put(kind+key, value))
+	}
+}
+
+func (k *kept) remove(kind, key string) {
+	if k.to != nil {
+		k.check(k.to.Delete(kind + key))
+	}
+}
+
+func (k *kept) check(err error) {
+	if err != nil {
+		k.gripe.tell(k.log, "what browsers were told cannot be written down; if Holdline is killed now, some may be told again", err)
+	}
+}
+
+// position keeps where a client is.
+func (k *kept) position(key string, p position) {
+	switch {
+	case k.to == nil:
+	case p.known:
+		k.put(keptPosition, key, p.append(nil))
+	default:
+		k.remove(keptPosition, key)
+	}
+}
+
+// restore takes over what an earlier process has left.
+func (d *Desk) restore() {
+	if d.kept.to == nil {
+		return
+	}
+	bad := 0
+	for entry, value := range d.kept.to.All() {
+		if err := d.restoreOne(entry, value); err != nil {
+			bad++
+			d.kept.check(d.kept.to.Delete(entry))
+		}
+	}
+	if bad > 0 {
+		d.opt.Logger.Warn("some of what the last process has left about browsers cannot be read; these may be told something again", "entries", bad)
+	}
+}
+
+func (d *Desk) restoreOne(entry string, value []byte) error {
+	if entry == "" {
+		return errKept
+	}
+	switch kind, key := entry[:1], entry[1:]; kind {
+	case keptPosition:
+		p, err := parsePosition(value)
+		if err != nil {
+			return fmt.Errorf("a position: %w", err)
+		}
+		if time.Since(p.at) < markLife {
+			d.unmarked = append(d.unmarked, p.told...)
+		}
+		d.cursors.update(key, func(position) position { return p })
+	case keptSlot:
+		s, err := parseSlot(key, value)
+		if err != nil {
+			return fmt.Errorf("an answer: %w", err)
+		}
+		d.slots.add(s)
+	default:
+		return errKept
+	}
+	return nil
+}
