@@ -11,19 +11,23 @@ import (
 
 // testDisk is the real disk that can be made to fail, and that knows what a power
 // cut may take: the bytes of a file after its last sync, files that were made and
-// files that were removed since the folder's last sync.
+// files that were removed since the folder's last sync. A file whose sync failed
+// once says that later ones succeed, and keeps nothing more, as Linux does.
 type testDisk struct {
 	mu       sync.Mutex
 	failSync error
 	failCut  error // of Truncate
 	room     int   // bytes that can be written until ENOSPC; negative is no limit
 	synced   map[string]int64
+	lost     map[string]bool // files whose sync failed
 	made     map[string]bool
 	removed  map[string][]byte
 }
 
 func newTestDisk() *testDisk {
-	return &testDisk{room: -1, synced: map[string]int64{}, made: map[string]bool{}, removed: map[string][]byte{}}
+	return &testDisk{
+		room: -1, synced: map[string]int64{}, lost: map[string]bool{}, made: map[string]bool{}, removed: map[string][]byte{},
+	}
 }
 
 type testFile struct {
@@ -95,14 +99,19 @@ func (f *testFile) Truncate(size int64) error {
 func (f *testFile) Sync() error {
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
+	name := filepath.Base(f.Name())
 	if f.d.failSync != nil {
+		f.d.lost[name] = true
 		return f.d.failSync
+	}
+	if f.d.lost[name] {
+		return nil
 	}
 	info, err := f.Stat()
 	if err != nil {
 		return err
 	}
-	f.d.synced[filepath.Base(f.Name())] = info.Size()
+	f.d.synced[name] = info.Size()
 	return nil
 }
 
