@@ -114,34 +114,7 @@ func TestKill9(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "spool")
 	var put, done [killLanes][]string
 	for life := range 5 {
-		cmd := child(t, fmt.Sprint("kill ", dir, " ", life))
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		lines := bufio.NewScanner(out)
-		for n := 0; lines.Scan(); n++ {
-			if n == 500 {
-				_ = cmd.Process.Kill() // and what it says until it is dead counts too
-			}
-			var what, id string
-			var lane int
-			if _, err := fmt.Sscan(lines.Text(), &what, &lane, &id); err != nil {
-				break // the last line, cut short
-			}
-			if what == "put" {
-				put[lane] = append(put[lane], id)
-			} else {
-				done[lane] = append(done[lane], id)
-			}
-		}
-		_, _ = io.Copy(io.Discard, out)
-		if err := cmd.Wait(); cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
-			t.Fatalf("life %d ended by itself: %v", life, err)
-		}
+		killOneLife(t, dir, life, &put, &done)
 	}
 
 	s := mustRun(t, dir, killOptions)
@@ -177,6 +150,39 @@ func TestKill9(t *testing.T) {
 			}
 		}
 		t.Logf("lane %d: %d put, %d done, %d left, %d again", lane, len(put[lane]), len(done[lane]), len(left[lane]), again)
+	}
+}
+
+// killOneLife adds to put and done what a child said until it was dead.
+func killOneLife(t *testing.T, dir string, life int, put, done *[killLanes][]string) {
+	t.Helper()
+	cmd := child(t, fmt.Sprint("kill ", dir, " ", life))
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	for n := 0; lines.Scan(); n++ {
+		if n == 500 {
+			_ = cmd.Process.Kill() // and what it says until it is dead counts too
+		}
+		var what, id string
+		var lane int
+		if _, err := fmt.Sscan(lines.Text(), &what, &lane, &id); err != nil {
+			break // the last line, cut short
+		}
+		if what == "put" {
+			put[lane] = append(put[lane], id)
+		} else {
+			done[lane] = append(done[lane], id)
+		}
+	}
+	_, _ = io.Copy(io.Discard, out)
+	if err := cmd.Wait(); cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Fatalf("life %d ended by itself: %v", life, err)
 	}
 }
 

@@ -122,22 +122,29 @@ func TestTwoTakersOneAlarm(t *testing.T) {
 		s := mustRun(t, t.TempDir(), Options{})
 		mustPut(t, s, "1", "a", "x")
 		first := mustTake(t, s, 1)
-		got := make(chan []Record, 1)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		gone := make(chan error)
+		go func() {
+			_, err := s.Take(ctx, 1)
+			gone <- err
+		}()
+		synctest.Wait() // it is first in line for the next wake-up
+		got := make(chan []Record)
 		go func() {
 			recs, _ := s.Take(t.Context(), 1)
 			got <- recs
 		}()
-		synctest.Wait() // it sleeps without an alarm, as nothing is due ever
+		synctest.Wait()
+		start := time.Now()
 		if err := s.Retry(first[0].Seq, time.Minute); err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if _, err := s.Take(ctx, 1); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("the second Take: %v", err)
+		if err := <-gone; !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the one that gave up: %v", err)
 		}
-		if recs := <-got; len(recs) != 1 {
-			t.Errorf("the first Take got %v", recs)
+		if recs := <-got; len(recs) != 1 || time.Since(start) != time.Minute {
+			t.Errorf("the other got %v after %v", recs, time.Since(start))
 		}
 		mustClose(t, s)
 	})
