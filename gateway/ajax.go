@@ -188,6 +188,7 @@ func (a *ajax) hold(loop wplc.Loop, id *identity) error {
 	if cookie, ok := wpauth.LookupCookie(a.c.Request().Header["Cookie"], "wplc_email"); ok {
 		loop.EmailCookie = unescape(cookie)
 	}
+	loop.Careful = a.g.isDeaf(a.c.Request())
 	client := "v" // bound to the chat, which is part of a cursor's key
 	if loop.UserID > 0 {
 		client = userKey(loop.UserID, "")
@@ -211,6 +212,13 @@ func (a *ajax) hold(loop wplc.Loop, id *identity) error {
 	default:
 		return a.park(loop, id, w.desk.Relay(loop, client, visit, a.forwarder()), w.String())
 	}
+}
+
+// isDeaf tells whether a request came through a proxy that does not notice when the
+// browser leaves: Apache's mod_proxy, which alone of the usual ones sends this header
+// (ProxyAddHeaders).
+func (g *Gateway) isDeaf(r *http.Request) bool {
+	return r.Header.Get("X-Forwarded-Server") != "" && g.trusts(r.RemoteAddr)
 }
 
 // sayNothing is for who may not read: PHP's own empty answer, after as long. It

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -17,6 +18,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"holdline/internal/keep"
 	"holdline/internal/token"
 	"holdline/wordpress"
 	"holdline/wpdb"
@@ -27,7 +29,7 @@ import (
 // JavaScript: from the rows, with the companion plugin for the writes, or by PHP.
 type Loops struct {
 	// Desk hands the writes to the courier. Alone makes none: where there is no
-	// companion plugin, PHP has to be asked for them.
+	// companion plugin, PHP has to be asked for them. Both know what browsers have.
 	Desk, Alone *wplc.Desk
 	Courier     *wordpress.Courier
 	// Nonce verifies a WordPress nonce; a nil session is a visitor's.
@@ -35,6 +37,7 @@ type Loops struct {
 
 	answer    string // loops.wplc.answer
 	log       *slog.Logger
+	keep      *keep.Map // nil for none
 	adoptions adoptions
 	texts     atomic.Pointer[texts]
 	told      atomic.Pointer[string] // why loops are relayed, as it was logged last
@@ -46,25 +49,43 @@ type texts struct {
 	strings *wplc.Strings
 }
 
-// newLoops stands on a site's rows. It starts nothing; Run does.
+// newLoops stands on a site's rows. It starts nothing; Run does. Close it.
 func (g *Gateway) newLoops(src *wplc.Source, db *wpdb.DB, site *wpdb.Site, auth *wpdb.Authenticator) *Loops {
 	courier := wordpress.NewCourier(wordpress.CourierOptions{Do: g.syncCall(site), Logger: g.log})
-	desk := wplc.DeskOptions{Query: db.Shared(), Wake: g.wakeLoops, Logger: g.log}
-	alone := wplc.NewDesk(src, desk)
-	desk.Writes = writes{courier}
+	state := g.openKeep(os.LookupEnv)
+	desk := wplc.NewDesk(src, wplc.DeskOptions{
+		Query: db.Shared(), Writes: writes{courier}, Wake: g.wakeLoops, Keep: asKeep(state), Logger: g.log,
+	})
 	return &Loops{
-		Desk: wplc.NewDesk(src, desk), Alone: alone, Courier: courier,
-		Nonce: auth.VerifyNonce, answer: g.cfg.Loops.WPLC.Answer, log: g.log,
+		Desk: desk, Alone: desk.Alone(), Courier: courier,
+		Nonce: auth.VerifyNonce, answer: g.cfg.Loops.WPLC.Answer, log: g.log, keep: state,
 	}
+}
+
+// Close lets go of what the next process will read, after Run has ended and nothing
+// is answered any more.
+func (l *Loops) Close() error {
+	if l == nil || l.keep == nil {
+		return nil
+	}
+	return l.keep.Close()
 }
 
 // Run does the work behind the answers until ctx ends.
 func (l *Loops) Run(ctx context.Context) error {
-	grp, ctx := errgroup.WithContext(ctx)
-	grp.Go(func() error { return l.Desk.Run(ctx) })
-	grp.Go(func() error { return l.Alone.Run(ctx) })
-	grp.Go(func() error { return l.Courier.Run(ctx) })
-	return grp.Wait()
+	// The courier's last batch has what the desks write at their end.
+	courier, endCourier := context.WithCancel(context.WithoutCancel(ctx))
+	defer endCourier()
+	var desks errgroup.Group
+	desks.Go(func() error { return l.Desk.Run(ctx) })
+	desks.Go(func() error { return l.Alone.Run(ctx) })
+	var all errgroup.Group
+	all.Go(func() error { return l.Courier.Run(courier) })
+	all.Go(func() error {
+		defer endCourier()
+		return desks.Wait()
+	})
+	return all.Wait()
 }
 
 func (g *Gateway) wakeLoops(channel string) {

@@ -109,6 +109,7 @@ func newSite(tb testing.TB, options ...option) *site {
 	cfg.Database.User, cfg.Database.Password = user, config.NewSecret(user)
 	cfg.Auth.Secret = config.NewSecret(secret)
 	cfg.Tail.Interval = 10 * time.Millisecond
+	cfg.StateDir = tb.TempDir()
 	opt := gateway.Options{Config: cfg, Version: "test", WordPress: &wpconfig.Config{Constants: salts()}}
 	if testing.Verbose() {
 		opt.Logger = slog.New(slog.NewTextHandler(tb.Output(), nil))

@@ -172,7 +172,11 @@ func (g *Gateway) connectSite(ctx context.Context, sink wpdb.Sink) (b *Backend, 
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("read the site: %w", err), db.Close())
 	}
+	var loops *Loops
 	closeAll := func() {
+		if err := loops.Close(); err != nil {
+			g.log.Debug("closing the state", "error", err)
+		}
 		site.Close()
 		if err := db.Close(); err != nil {
 			g.log.Debug("closing the database", "error", err)
@@ -190,7 +194,6 @@ func (g *Gateway) connectSite(ctx context.Context, sink wpdb.Sink) (b *Backend, 
 		default: // the one that waits stands for this too
 		}
 	}})
-	var loops *Loops
 	for _, f := range feeds {
 		if src, ok := f.source.(*wplc.Source); ok {
 			loops = g.newLoops(src, db, site, auth)

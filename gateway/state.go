@@ -1,0 +1,75 @@
+package gateway
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"holdline/config"
+	"holdline/internal/keep"
+	"holdline/wpdb/wplc"
+)
+
+// positionsLife is how long browsers are known to the next process.
+const positionsLife = time.Hour
+
+// openKeep opens what an earlier process has left about the site's browsers. It is
+// nil where none is wanted or none can be had: Holdline then works as well, but for
+// who is told what again after a kill.
+func (g *Gateway) openKeep(env func(string) (string, bool)) *keep.Map {
+	if g.cfg.StateDir == config.StateOff {
+		return nil
+	}
+	var errs []error
+	for _, dir := range stateDirs(g.cfg.StateDir, env) {
+		path := filepath.Join(dir, siteName(g.cfg.Database), "positions")
+		m, err := keep.Open(path, keep.Options{Life: positionsLife})
+		if err == nil {
+			return m
+		}
+		errs = append(errs, err)
+		if errors.Is(err, keep.ErrLocked) {
+			g.log.Info("another Holdline of this site runs on this machine and has the state folder: this one remembers browsers only while it runs, "+
+				"and if it is killed, what they were told in its last seconds may be told again", "folder", filepath.Dir(path))
+			return nil
+		}
+	}
+	g.log.Info("no folder for state: if Holdline is killed (not stopped), what browsers were told in its last seconds may be told again; "+
+		"set state_dir to a folder that it may write to, or to off", "error", errors.Join(errs...))
+	return nil
+}
+
+// stateDirs are where state may be kept, the best first.
+func stateDirs(set string, env func(string) (string, bool)) []string {
+	if set != "" {
+		return []string{set}
+	}
+	var dirs []string
+	add := func(variable, below string) {
+		value, _ := env(variable)
+		if dir, _, _ := strings.Cut(value, ":"); filepath.IsAbs(dir) { // systemd lists several
+			dirs = append(dirs, filepath.Join(dir, below))
+		}
+	}
+	add("STATE_DIRECTORY", "")
+	add("XDG_STATE_HOME", "holdline")
+	add("HOME", ".local/state/holdline")
+	return dirs
+}
+
+// siteName is a folder's name that is another for each site.
+func siteName(d config.Database) string {
+	sum := sha256.Sum256([]byte(d.Address + "\x00" + d.Name + "\x00" + d.TablePrefix))
+	return hex.EncodeToString(sum[:])[:12]
+}
+
+// asKeep avoids an interface that holds a nil map.
+func asKeep(m *keep.Map) wplc.Keep {
+	if m == nil {
+		return nil
+	}
+	return m
+}
