@@ -52,7 +52,7 @@ func newMetrics(g *Gateway) *metrics {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "holdline", Name: "connections_idle", Help: "Answered polls whose connection waits for the next request.",
 		}, func() float64 { return float64(g.lot.Idle()) }),
-		&tailCollector{g},
+		&tailCollector{g}, &courierCollector{g},
 	)
 	return m
 }
@@ -101,5 +101,33 @@ func (c *tailCollector) Collect(out chan<- prometheus.Metric) {
 		counter("resets_total", "Times the table's ids began again.", float64(s.Resets))
 		counter("errors_total", "Reads that failed.", float64(s.Errors))
 		out <- prometheus.MustNewConstMetric(tailDesc("last_id", "Highest id read."), prometheus.GaugeValue, float64(s.Last), f.Tail.Name())
+	}
+}
+
+// courierCollector reads the courier's counters when it is asked.
+type courierCollector struct{ g *Gateway }
+
+// Describe sends nothing: before the site is attached there is no courier.
+func (c *courierCollector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (c *courierCollector) Collect(out chan<- prometheus.Metric) {
+	at := c.g.attached.Load()
+	if at == nil || at.backend.Loops == nil {
+		return
+	}
+	s := at.backend.Loops.Courier.Stats()
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("holdline_sync_"+name, help, labels, nil)
+	}
+	calls := desc("calls_total", "Calls to the companion plugin, by result.", "result")
+	for result, n := range s.Calls {
+		out <- prometheus.MustNewConstMetric(calls, prometheus.CounterValue, float64(n), result)
+	}
+	out <- prometheus.MustNewConstMetric(desc("dropped_total", "Writes that never reached WordPress."), prometheus.CounterValue, float64(s.Dropped))
+	out <- prometheus.MustNewConstMetric(desc("queued", "Writes that wait for WordPress."), prometheus.GaugeValue, float64(s.Queued))
+	if !s.LastSuccess.IsZero() {
+		out <- prometheus.MustNewConstMetric(desc("last_success_seconds", "When WordPress last took a batch, Unix time."),
+			prometheus.GaugeValue, float64(s.LastSuccess.Unix()))
 	}
 }
