@@ -135,7 +135,7 @@ func (d *Desk) Run(ctx context.Context) error {
 	}
 	wait := d.forwards.start(ctx)
 	defer wait()
-	defer d.doubts.expire(0)
+	defer d.doubts.settle()
 	tick := time.NewTicker(forgetEvery)
 	defer tick.Stop()
 	doubt := time.NewTicker(doubtLook)
@@ -145,7 +145,7 @@ func (d *Desk) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-doubt.C:
-			d.doubts.expire(doubtLife)
+			d.doubts.expire()
 		case <-tick.C:
 			d.cursors.forget()
 			d.telling.forget()
@@ -200,6 +200,11 @@ func (d *Desk) move(key string, base, next LoopCursor, delivered []int64) {
 			return p
 		})
 	}
+	d.mark(delivered)
+}
+
+// mark has messages marked as read.
+func (d *Desk) mark(delivered []int64) {
 	if len(delivered) > 0 && d.opt.Writes != nil {
 		d.opt.Writes.Read(delivered)
 	}
@@ -208,16 +213,19 @@ func (d *Desk) move(key string, base, next LoopCursor, delivered []int64) {
 // suppose is move for an answer in doubt. The client stays where it is, but should
 // this process be killed before it is known more, the next one takes the answer for
 // received: browsers that leave are rare.
-func (d *Desk) suppose(key string, base, next LoopCursor, delivered []int64) {
+func (d *Desk) suppose(key string, page habits, base, next LoopCursor, delivered []int64) {
 	if next.known {
 		d.kept.position(key, d.cursors.get(key).moved(base, next, delivered))
 	}
-	d.doubts.add(key, func(received bool) {
-		if received {
-			d.move(key, base, next, delivered)
-		} else {
-			d.kept.position(key, d.cursors.get(key))
-		}
+	d.doubts.add(key, page, unsure{
+		settle: func(received bool) {
+			if received {
+				d.move(key, base, next, delivered)
+			} else {
+				d.kept.position(key, d.cursors.get(key))
+			}
+		},
+		mark: func() { d.mark(delivered) },
 	})
 }
 

@@ -6,13 +6,12 @@ import (
 )
 
 const (
-	// soonest is less than the pause of a page's script after an answer (1.5 s), and
-	// errorPause about the one after an error (5 s; 8/js/wplc_u.js:480-510).
-	soonest         = 1400 * time.Millisecond
-	errorPauseFrom  = 4500 * time.Millisecond
-	errorPauseUntil = 6 * time.Second
-	// doubtLife is how long a page may take to poll again. One in a hidden tab takes a
-	// minute.
+	// soonest and latest are when a page polls that has got an answer: its script pauses
+	// for 1.5 s, and browsers make that up to a second longer in a hidden tab.
+	soonest = 1400 * time.Millisecond
+	latest  = 2600 * time.Millisecond
+	// doubtLife is how long the read flags wait for it. A tab that has been hidden for
+	// long polls once a minute.
 	doubtLife = 20 * time.Second
 	// doubtLook is how often answers are looked for that are older.
 	doubtLook = 5 * time.Second
@@ -38,10 +37,11 @@ func (d *Desk) habitsOf(l *Loop) habits {
 }
 
 // got tells whether a page that polls again so long after an answer was sent has
-// got it. It tried to poll long before if not: at once where a line was cut, or when
-// its network was back.
+// got it. If it has not, it polls at any time: its script tries again 5 s after it
+// has met an error, whenever that was. So one that leaves out what it has is told
+// again unless it is punctual; others only if it is certain that they got nothing.
 func (h habits) got(after time.Duration) bool {
-	return after >= soonest && !(h.leavesOut && after >= errorPauseFrom && after <= errorPauseUntil)
+	return after >= soonest && (!h.leavesOut || after <= latest)
 }
 
 // maxRepeats bounds how often the same client is told again because of the time of
@@ -57,8 +57,16 @@ func (h habits) maxRepeats() int {
 // doubt is an answer of which nobody knows whether it found its browser.
 type doubt struct {
 	at      time.Time // when it was sent, or was found not to have arrived
-	settle  []func(received bool)
+	about   []unsure  // none once it has been judged
 	repeats int
+	// patient is set for a page that can be told again however late it comes back.
+	patient, marked bool
+}
+
+// unsure is what hangs on an answer. Both are called with the lock.
+type unsure struct {
+	settle func(received bool) // once: as soon as it is known, or taken for known
+	mark   func()              // has the messages marked as read, though it is not known
 }
 
 // doubts are answers that went into a proxy which does not tell that a browser has
@@ -71,21 +79,20 @@ type doubts struct {
 
 func newDoubts() *doubts { return &doubts{byKey: make(map[string]*doubt)} }
 
-// add begins to doubt. settle is called once, with the lock: as soon as it is known
-// whether the answer was received, or taken for that.
-func (q *doubts) add(key string, settle func(received bool)) {
+// add begins to doubt.
+func (q *doubts) add(key string, page habits, about unsure) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	d := q.byKey[key]
 	if d == nil {
 		if len(q.byKey) >= maxClients {
-			settle(true)
+			about.settle(true)
 			return
 		}
-		d = &doubt{}
+		d = &doubt{patient: page.leavesOut}
 		q.byKey[key] = d
 	}
-	d.at, d.settle = time.Now(), append(d.settle, settle)
+	d.at, d.about, d.marked = time.Now(), append(d.about, about), false
 }
 
 // judge is told of each new poll and when it came. One that came before the answer
@@ -94,7 +101,7 @@ func (q *doubts) judge(key string, came time.Time, page habits) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	d := q.byKey[key]
-	if d == nil || d.settle == nil || came.Before(d.at) {
+	if d == nil || d.about == nil || came.Before(d.at) {
 		return
 	}
 	if page.got(came.Sub(d.at)) || d.repeats >= page.maxRepeats() {
@@ -109,22 +116,41 @@ func (q *doubts) judge(key string, came time.Time, page habits) {
 
 // end settles; the doubt itself may stay, to count the repeats.
 func (d *doubt) end(received bool) {
-	for _, settle := range d.settle {
-		settle(received)
+	for _, about := range d.about {
+		about.settle(received)
 	}
-	d.settle = nil
+	d.about = nil
 }
 
-// expire takes for received what is older than life.
-func (q *doubts) expire(life time.Duration) {
+// expire has messages marked as read as PHP would, when pages do not poll again, and
+// takes for received what nobody can be told again.
+func (q *doubts) expire() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for key, d := range q.byKey {
-		if time.Since(d.at) >= life {
+		age := time.Since(d.at)
+		switch {
+		case age < doubtLife || d.patient && d.marked && age < clientLife:
+		case d.patient && d.about != nil && age < clientLife:
+			d.marked = true
+			for _, about := range d.about {
+				about.mark()
+			}
+		default:
 			delete(q.byKey, key)
 			d.end(true)
 		}
 	}
+}
+
+// settle takes all for received.
+func (q *doubts) settle() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, d := range q.byKey {
+		d.end(true)
+	}
+	clear(q.byKey)
 }
 
 func (q *doubts) len() int {

@@ -86,8 +86,8 @@ func (l *NativeLoop) Answer(ctx context.Context, final bool) (*chat.Reply, error
 // doubt whether they arrive.
 func (l *NativeLoop) Told() {
 	d := l.desk
-	if d.habitsOf(&l.loop).doubtful && len(l.delivered) > 0 {
-		d.suppose(l.key, l.base, l.cursor, l.delivered)
+	if page := d.habitsOf(&l.loop); page.doubtful && len(l.delivered) > 0 {
+		d.suppose(l.key, page, l.base, l.cursor, l.delivered)
 	} else {
 		d.move(l.key, l.base, l.cursor, l.delivered)
 	}

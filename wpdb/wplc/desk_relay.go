@@ -116,20 +116,21 @@ func (l *RelayLoop) begin() {
 
 // Told lets go of the answer: a browser has it, unless that is in doubt.
 func (l *RelayLoop) Told() {
-	d, given := l.desk, l.given
+	d, given, page := l.desk, l.given, l.desk.habitsOf(&l.loop)
 	switch {
 	case given == nil:
 		return
-	case given.carries && d.habitsOf(&l.loop).doubtful:
+	case given.carries && page.doubtful:
 		at := time.Now()
 		d.slots.suppose(given)
-		d.doubts.add(l.key, func(received bool) {
+		settle := func(received bool) {
 			if received {
 				d.slots.tell(given, at)
 			} else {
 				d.slots.back(given)
 			}
-		})
+		}
+		d.doubts.add(l.key, page, unsure{settle: settle, mark: func() {}}) // PHP has marked
 	default:
 		d.slots.tell(given, time.Now())
 	}
