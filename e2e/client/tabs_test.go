@@ -4,6 +4,7 @@ package client
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -153,12 +154,12 @@ func (s *site) testHeir(t *testing.T, b *browser, lines []*line, id int64, want,
 // count is the number of events; it costs less than told.
 func (l *line) count() (n int) {
 	l.t.Helper()
-	l.eval("lines.l.heard.length", &n)
+	l.eval(fmt.Sprintf("lines[%q].heard.length", l.name), &n)
 	return n
 }
 
 func (l *line) channels() (text string) {
 	l.t.Helper()
-	l.eval("lines.l.line.channels.join()", &text)
+	l.eval(fmt.Sprintf("lines[%q].line.channels.join()", l.name), &text)
 	return text
 }

@@ -106,7 +106,7 @@ export class Broker {
     this.covering = true;
     while (await this.coverOnce());
     this.covering = false;
-    this.welcome();
+    this.welcome(); // for those who need nothing new
   }
 
   /** Takes one step towards that; tells whether there may be another. */
@@ -140,7 +140,7 @@ export class Broker {
   /** Tells new members that from here on they hear everything. */
   welcome() {
     const { line } = this;
-    if (!line || !line.current || this.covering) return;
+    if (!line || !line.current) return;
     this.members.forEach((m, id) => {
       if (!m.fresh || !m.channels.every((name) => line.current.channels.includes(name))) return;
       m.fresh = false;
@@ -152,13 +152,7 @@ export class Broker {
   events(events, cursor) {
     for (const e of events) if (e.type === "status") this.states.set(e.channel, e);
     this.n++;
-    const word = { n: this.n, begun: this.begun, cursor };
-    try {
-      this.post("events", { ...word, events });
-    } catch {
-      // Nested too deeply to be copied: the event is worth more than its extras.
-      this.post("events", { ...word, events: events.map(({ data, ...e }) => e) });
-    }
+    this.post("events", { n: this.n, begun: this.begun, events, cursor });
   }
 
   /** Asks one member for a fresh token: the newest is the likeliest to live. */

@@ -1,4 +1,4 @@
-import { BEAT, RUNGS, SECOND, SSE, addressOf, isText, now, whyOf } from "./words.js";
+import { BEAT, RUNGS, SECOND, SSE, addressOf, eventsIn, isText, now, whyOf } from "./words.js";
 import { OPEN } from "./transports.js";
 
 /** One attempt at one transport, and the connection that comes of it. */
@@ -8,9 +8,11 @@ export class Connection {
     Object.assign(this, { line, rung, cursor: line.cursor, channels: line.channels, live: false, done: false });
     this.born = this.begun = this.last = now();
     this.holds = true; // it means something when it is cut
+    this.early = []; // what came before it became the line's connection
     this.asked = 0; // since when a ping waits for its answer
     this.limit = rung === SSE ? line.quiet : Infinity; // of silence, in ms
-    /** Resolves once: to nothing with the first sign of life, else to a why. */
+    /** Resolves once: to nothing with the first sign of life, else to a why. A
+        connection that ended in the same moment has a why all the same. */
     this.settled = new Promise((settle) => { this.settle = settle; });
     this.deadline = setTimeout(() => this.over({ lost: `no sign of life in ${patience / SECOND} s` }), patience);
     try {
@@ -37,19 +39,18 @@ export class Connection {
 
   /** Takes what came: what is of the line is kept, what is of the page goes on. */
   take(list, cursor) {
-    if (this.done) return;
     const { line, cursor: before } = this;
+    if (this.done) return;
+    if (this !== line.current) return void this.early.push([list, cursor]);
     const events = [];
-    for (const e of list) {
-      if (!e || !isText(e.type)) continue;
+    for (const e of eventsIn(list)) {
       if (isText(e.cursor)) this.cursor = e.cursor;
       if (e.type === "pong") line.pong(e.id);
       else if (e.type === "reconnect") this.hint = hintOf(e.data);
-      // While one connection replaces another, both say what is ephemeral.
-      else if (isText(e.channel) && (this === line.current || !line.current || e.id || e.type === "status")) events.push(e);
+      else if (isText(e.channel)) events.push(e);
     }
     if (isText(cursor)) this.cursor = cursor;
-    if (events.length || this.cursor !== before) line.took(this, events);
+    if (events.length || this.cursor !== before) line.took(this.cursor, events);
   }
 
   /** Called every few seconds: is the other end still there? */
@@ -72,6 +73,7 @@ export class Connection {
   over(why) {
     if (this.done) return;
     this.close();
+    this.why = why;
     this.settle(why);
     if (this.live) this.line.lost(this, why);
   }

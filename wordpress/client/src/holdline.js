@@ -1,4 +1,4 @@
-import { BEAT, HOUR, SECOND, addressOf, askPoll, isText, jitter, now, parse, pause, whyOf } from "./words.js";
+import { BEAT, HOUR, SECOND, addressOf, askPoll, eventsIn, isText, jitter, now, parse, pause, whyOf } from "./words.js";
 import { Broker, busOf, isBefore } from "./broker.js";
 
 const MAX_SEEN = 5000; // events that a tab knows again
@@ -13,14 +13,6 @@ export function rightsOf(token) {
     return token; // not a JWT
   }
 }
-
-const textOf = (value) => {
-  try {
-    return JSON.stringify(value);
-  } catch {
-    return ""; // nested too deeply
-  }
-};
 
 const script = typeof document !== "undefined" && document.currentScript ? document.currentScript.src : "";
 
@@ -235,7 +227,7 @@ export class Holdline {
       try {
         const answer = await askPoll(addressOf(this.url, "poll", { channels: channels.join(), cursor, wait: 0 }), this.token);
         if (run !== this.started) return;
-        this.deliver(answer.events);
+        this.deliver(eventsIn(answer.events));
         more = answer.events.length > 0 && answer.cursor !== cursor;
         cursor = answer.cursor;
       } catch (e) {
@@ -255,7 +247,7 @@ export class Holdline {
   deliver(events) {
     for (const e of events) {
       // "state" and "error" are this client's own words.
-      if (!e || !isText(e.type) || e.type === "state" || e.type === "error" || !this.channels.includes(e.channel)) continue;
+      if (e.type === "state" || e.type === "error" || !this.channels.includes(e.channel)) continue;
       if (e.type === "reset") this.seen.clear(); // ids begin again
       if (this.isNew(e)) this.emit(e.type, e);
     }
@@ -263,8 +255,8 @@ export class Holdline {
 
   isNew(e) {
     if (e.type === "status") { // told whole, and again after each reconnect
-      const text = textOf(e.data);
-      if (text && this.states.get(e.channel) === text) return false;
+      const text = JSON.stringify(e.data) || "";
+      if (this.states.get(e.channel) === text) return false;
       this.states.set(e.channel, text);
     } else if (typeof e.id === "number" || isText(e.id)) {
       const key = `${e.channel} ${e.id} ${e.type}`;
@@ -300,6 +292,7 @@ export class Holdline {
 
   async fresh() {
     const { getToken } = this.options;
+    await null; // so that even what fails at once finds listeners
     try {
       return String((getToken && (await getToken())) || "");
     } catch (e) {

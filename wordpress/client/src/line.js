@@ -1,5 +1,5 @@
 import {
-  BEAT, HOUR, POLL, RUNGS, SECOND, SHORT, SSE, WS, addressOf, ask, askPoll, isText, jitter, now, pause, whyOf,
+  BEAT, HOUR, POLL, RUNGS, SECOND, SHORT, SSE, WS, addressOf, ask, askPoll, eventsIn, jitter, now, pause, whyOf,
 } from "./words.js";
 import { Connection } from "./connection.js";
 
@@ -54,7 +54,7 @@ export class Line {
     for (const rung of this.rungsTo(SHORT)) {
       if (rung < top) continue;
       const c = this.attempt = new Connection(this, rung, patience);
-      why = await c.settled;
+      why = (await c.settled) || c.why;
       if (life !== this.life) return c.close();
       if (!why) return this.adopt(c);
       if (why.refused) return this.refused(why);
@@ -116,8 +116,9 @@ export class Line {
       this.memory.rung = c.rung;
       this.remember();
     }
-    this.tell("open");
-    this.plan(BEAT);
+    this.tell("open"); // who waits for that hears all that follows
+    c.early.splice(0).forEach((heard) => c.take(...heard));
+    if (c === this.current) this.plan(BEAT);
   }
 
   /** Plans the next look for something better, or the change before a proxy's cut. */
@@ -143,7 +144,7 @@ export class Line {
     if (this.attempt || !this.current) return why;
     for (const rung of rungs) {
       const c = this.attempt = new Connection(this, rung, FIRST_BYTE);
-      why = await c.settled;
+      why = (await c.settled) || c.why;
       if (life !== this.life) return void c.close();
       this.attempt = null;
       if (!why) return this.adopt(c);
@@ -198,9 +199,9 @@ export class Line {
     }
   }
 
-  took(c, events) {
-    if (c === this.current || !this.current) this.cursor = c.cursor;
-    this.to.events(events, c.cursor);
+  took(cursor, events) {
+    this.cursor = cursor;
+    this.to.events(events, cursor);
   }
 
   /**
@@ -216,7 +217,7 @@ export class Line {
         const answer = await askPoll(addressOf(this.url, "poll", { channels: channels.join(), cursor, wait: 0 }), this.token);
         more = answer.events.length > 0 && answer.cursor !== cursor;
         cursor = answer.cursor;
-        const events = answer.events.filter((e) => e && isText(e.type) && had.includes(e.channel));
+        const events = eventsIn(answer.events).filter((e) => had.includes(e.channel));
         if (events.length && life === this.life) this.to.events(events, cursor);
       }
     } catch (e) {

@@ -26,6 +26,12 @@ export function parse(text) {
   }
 }
 
+const isShallow = (value, levels) => typeof value !== "object" || value === null ||
+  (levels > 0 && Object.values(value).every((v) => isShallow(v, levels - 1)));
+
+/** Those of a list that are events. What is nested very deeply no browser copies to another tab. */
+export const eventsIn = (list) => list.filter((e) => e && isText(e.type) && isShallow(e, 50));
+
 // A "why" is how something ended. {lost} may be tried again, after `after` ms if
 // that is set; `cut` says that a live connection was broken off. {refused} is the
 // server's own no, in its own sentence.
