@@ -14,7 +14,10 @@ import (
 //
 // No look waits for PHP: the Desk forwards the request and keeps the answer until
 // a browser has it, the one that asked or, if that has left, its next poll. So
-// PHP marks nothing as read that gets lost, unless the process ends meanwhile.
+// PHP marks nothing as read that gets lost, unless the process is killed while PHP
+// answers. To ask again with status 5 after that would bring the history, and with it
+// what visitors wrote themselves: a page shows that without its row's id, and so
+// would show it twice.
 // What PHP itself loses (a message that comes between its look and its marking)
 // stays lost.
 //
