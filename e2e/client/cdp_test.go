@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -22,8 +23,9 @@ import (
 // (https://chromedevtools.github.io/devtools-protocol/), in its flat mode: one
 // WebSocket for all tabs and workers.
 type browser struct {
-	t    *testing.T
-	conn *websocket.Conn
+	t      *testing.T
+	conn   *websocket.Conn
+	signal func(syscall.Signal)
 
 	mu      sync.Mutex
 	last    int
@@ -53,7 +55,7 @@ func newBrowser(t *testing.T) *browser {
 		"--remote-debugging-port=0", "about:blank",
 	)
 	cmd.Env = append(os.Environ(), "TMPDIR="+dir) // or its lock stays behind when it is killed
-	start(t, cmd)
+	signal := start(t, cmd)
 	var port, path string
 	eventually(t, "Chromium listens", 30*time.Second, func() bool {
 		text, err := os.ReadFile(filepath.Join(dir, "DevToolsActivePort"))
@@ -69,7 +71,7 @@ func newBrowser(t *testing.T) *browser {
 		t.Fatal(err)
 	}
 	conn.SetReadLimit(64 << 20)
-	b := &browser{t: t, conn: conn, waiting: map[int]chan answer{}, done: make(chan struct{})}
+	b := &browser{t: t, conn: conn, signal: signal, waiting: map[int]chan answer{}, done: make(chan struct{})}
 	go b.read()
 	t.Cleanup(func() {
 		conn.CloseNow()

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -70,6 +71,41 @@ func TestOffline(t *testing.T) {
 			}
 			t.Logf("%d rows", len(ids))
 		})
+	}
+}
+
+// A laptop that is shut loses its network without being told; when it is opened
+// again, the line comes back by itself.
+func TestSleep(t *testing.T) {
+	s := newSite(t)
+	b := newBrowser(t)
+	id, channel := s.chat()
+	token := s.token(channel)
+	fronts := map[string]string{"ws": "open", "sse": "no WebSocket"}
+	lines := map[string]*line{}
+	for transport, front := range fronts {
+		l := b.open(s.fronts[front]).line("l", map[string]any{"channels": []string{channel}, "token": token})
+		l.awaitOpen(transport, 10*time.Second)
+		lines[transport] = l
+	}
+	ids := s.say(id, 5)
+	for _, l := range lines {
+		l.awaitRows(ids, 5*time.Second)
+	}
+	b.signal(syscall.SIGSTOP)
+	for _, front := range fronts {
+		s.cables[front].pull(true)
+	}
+	ids = append(ids, s.say(id, 50)...)
+	wait(t, 35*time.Second)
+	for _, front := range fronts {
+		s.cables[front].pull(false)
+	}
+	b.signal(syscall.SIGCONT)
+	woken := time.Now()
+	for transport, l := range lines {
+		l.awaitRows(ids, 20*time.Second)
+		t.Logf("%s: heard everything %v after waking", transport, time.Since(woken).Round(100*time.Millisecond))
 	}
 }
 

@@ -14,8 +14,8 @@ import (
 )
 
 // start runs cmd until the test ends and shows the end of what it wrote when the
-// test has failed by then.
-func start(t *testing.T, cmd *exec.Cmd) {
+// test has failed by then. signal goes to it and its children.
+func start(t *testing.T, cmd *exec.Cmd) (signal func(syscall.Signal)) {
 	t.Helper()
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {
@@ -45,6 +45,12 @@ func start(t *testing.T, cmd *exec.Cmd) {
 			t.Logf("%s wrote:\n%s", filepath.Base(cmd.Path), strings.Join(lines[max(0, len(lines)-20):], "\n"))
 		}
 	})
+	return func(s syscall.Signal) {
+		t.Helper()
+		if err := syscall.Kill(-cmd.Process.Pid, s); err != nil {
+			t.Fatal("signal", cmd.Path, err)
+		}
+	}
 }
 
 // eventually asks until the answer is yes: other programs tell nobody when they

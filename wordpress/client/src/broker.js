@@ -26,8 +26,6 @@ export function busOf(name, local, hear) {
 /** A place in what was said is [term, n]: the nth word of a broker's term. */
 export const isBefore = (a, b) => a[0] < b[0] || (a[0] === b[0] && a[1] < b[1]);
 
-const GATHER = 40; // ms in which the tabs of a broker that has gone say who they are
-
 /** Holds one line for all members on a bus. There is one Broker at a time. */
 export class Broker {
   /** kind is what is told to the tabs: worker, leader or tab. */
@@ -66,29 +64,47 @@ export class Broker {
     const known = this.members.get(m.id);
     const changed = !known || m.channels.join() !== known.channels.join();
     this.members.set(m.id, { ...m, heard: now(), fresh: changed || known.fresh });
-    if (!changed) return;
     if (!known) this.post("here", { to: m.id });
     if (!this.line) this.start(m);
-    if (m.token && m.token !== this.line.token) {
-      this.line.token = m.token;
-      this.line.renewed = false;
+    if (!this.begun) return this.gather(m.id);
+    if (!changed) return;
+    const { line } = this;
+    if (m.token && m.token !== line.token) {
+      line.token = m.token;
+      line.renewed = false;
     }
-    if (this.begun) this.cover();
+    if (line.state === "refused") line.connect(); // a new tab may know better
+    this.cover();
   }
 
-  start({ url, memory }) {
+  start({ url, memory, token }) {
     const line = this.line = new Line(url, memory, {
       events: (events, cursor) => this.events(events, cursor),
       state: (told) => {
         this.told = told;
         this.post("state", told);
         this.welcome();
+        if (told.state === "open") this.cover(); // more may have been wanted meanwhile
       },
       error: (why) => this.post("error", { why }),
       token: () => this.token(),
       remember: (remembered) => this.post("memory", { memory: remembered }),
     });
-    setTimeout(() => line === this.line && this.begin(), GATHER);
+    line.token = token;
+    this.first = null;
+  }
+
+  /**
+   * Lets the tabs of a broker that has gone say who they are, before the line is
+   * begun for all of them: who answered first is asked once more, and by the time
+   * that answer is here so are the others'. A timer would not do: the new leader
+   * may be a hidden tab, where browsers make a second of every pause.
+   */
+  gather(id) {
+    if (this.first === id) return this.begin();
+    if (this.first) return;
+    this.first = id;
+    this.post("lead");
   }
 
   /** Begins where the member stands that has heard least. */
@@ -114,17 +130,18 @@ export class Broker {
     const { line } = this;
     const want = [...new Set([...this.members.values()].flatMap((m) => m.channels))].sort();
     if (!line || !want.length) return false;
-    const added = want.filter((name) => !line.channels.includes(name));
+    const { channels } = line.current || line;
+    const added = want.filter((name) => !channels.includes(name));
     if (added.length && line.current) {
-      const why = await line.extend([...new Set([...line.channels, ...want])]);
+      const why = await line.extend([...new Set([...channels, ...want])].sort());
       if (why && line === this.line) this.exclude(added, why);
       return true;
     }
-    if (added.length || line.state === "closed" || line.state === "refused") {
-      line.channels = want;
+    if (want.join() === line.channels.join()) return false;
+    line.channels = want;
+    if (!line.current) {
       line.connect();
-    } else if (want.length < line.channels.length) {
-      line.channels = want;
+    } else { // it reads too much, which does no harm for a moment
       clearTimeout(line.shrink);
       line.shrink = setTimeout(() => line.current && line.swap([line.current.rung]), 2 * SECOND);
     }
@@ -171,6 +188,7 @@ export class Broker {
     if (!this.line) return;
     if (this.members.size) {
       if (this.begun) this.cover();
+      else if (this.first === id) this.first = null; // the next beat finds another
       return;
     }
     this.line.close();

@@ -22,7 +22,15 @@ export class Line {
     // What is known of this site: the rung that worked, until when a rung is not
     // tried, how old its connections get, at which ages the last ones were cut.
     this.memory = { rung: WS, ban: [], life: [], cuts: [], ...memory };
-    this.watch = setInterval(() => this.current && this.current.look(), 5 * SECOND);
+    this.looked = now();
+    this.watch = setInterval(() => this.look(), 5 * SECOND);
+  }
+
+  look() {
+    const slept = now() - this.looked > 15 * SECOND; // a laptop was shut, or a tab was frozen
+    this.looked = now();
+    if (slept) this.wake();
+    else if (this.current) this.current.look();
   }
 
   tell(state, more) {
@@ -192,10 +200,16 @@ export class Line {
       this.failures = this.rounds = 0;
       this.connect();
     } else if (current && now() - current.born > SECOND) { // all tabs tell of it
-      if (hard || now() - current.last > 30 * SECOND) {
-        const at = now();
-        if ((await this.swap([current.rung])) && current === this.current && current.last < at) this.connect();
-      } else if (current.wire.ping) current.ping(0);
+      const at = now();
+      if (!hard && current.wire.ping) {
+        current.ping(0);
+        await pause(3 * SECOND);
+      } else if (!hard && at - current.last < 30 * SECOND) {
+        return; // it was heard lately
+      } else {
+        await this.swap([current.rung]);
+      }
+      if (current === this.current && current.last < at) this.connect();
     }
   }
 

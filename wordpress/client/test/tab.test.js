@@ -128,6 +128,49 @@ test("a channel that may not be read is told and given up, the others go on", as
   assert.deepEqual(tab.heardOf, [11]);
 });
 
+test("a channel that is wanted while the line is lost is read when it is back", async () => {
+  const tab = open();
+  await pass(200);
+  gateway.on.poll = ({ query }) => gateway.answer({ cursor: query.get("cursor"), events: [] }, 300);
+  tab.subscribe("b/1");
+  await pass(100);
+  gateway.sockets[0].end(); // the poll is still under way
+  await pass(3000);
+  assert.equal(gateway.asked.at(-1).endpoint, "ws");
+  assert.equal(gateway.asked.at(-1).query.get("channels"), "a/1,b/1");
+  gateway.sockets[0].say(message(11, { channel: "b/1" }));
+  await pass(10);
+  assert.deepEqual(tab.heardOf, [11]);
+});
+
+test("a channel that is given up and wanted again is kept", async () => {
+  const tab = open({ channels: ["a/1", "b/1"] });
+  await pass(200);
+  tab.unsubscribe("b/1");
+  await pass(500);
+  tab.subscribe("b/1");
+  await pass(5000);
+  gateway.sockets[0].end();
+  await pass(2000);
+  assert.equal(gateway.asked.at(-1).query.get("channels"), "a/1,b/1");
+  tab.unsubscribe("b/1");
+  await pass(5000);
+  assert.equal(gateway.asked.at(-1).query.get("channels"), "a/1");
+  assert.equal(gateway.sockets.length, 1);
+});
+
+test("a refused line is tried again when somebody new comes", async () => {
+  gateway.on.ws = (s) => s.end();
+  gateway.on.sse = () => refused(401, "log in first", "nobody");
+  const tab = open();
+  await pass(60_000);
+  assert.equal(tab.state, "refused");
+  const before = gateway.count();
+  tab.broker.hear({ t: "join", id: "new", url: tab.url, channels: ["a/1"], at: null, cursor: "", token: "" });
+  await pass(60_000);
+  assert.equal(gateway.count(), before + 2);
+});
+
 test("getToken is asked at the start and once after a refusal", async () => {
   const asked = [];
   gateway.on.ws = (s, { token }) => (token === "t2" ? s.say({ type: "hello" }) : s.end());
@@ -182,6 +225,8 @@ test("a new leader begins where the member stands that has heard least", async (
     { id: "3", channels: ["a/1"], at: [4, 99], cursor: "88" },
     { id: "4", channels: ["c/1"], at: null, cursor: "" });
   const broker = new Broker("heir", "tab");
+  await new Promise((done) => setImmediate(done));
+  assert.equal(gateway.count(), 1, "it has begun without a timer, which a hidden tab has only once a second");
   await pass(500);
   const { query } = gateway.asked[0];
   assert.equal(query.get("cursor"), "88");
@@ -200,7 +245,10 @@ test("a new leader begins where the member stands that has heard least", async (
 test("members that answer no longer are gone", async () => {
   const { bus, heard } = members("gone");
   const broker = new Broker("gone", "tab");
-  bus.post({ t: "join", id: "1", url: "http://x.test/v1", channels: ["a/1"], at: null, cursor: "" });
+  const join = { t: "join", id: "1", url: "http://x.test/v1", channels: ["a/1"], at: null, cursor: "" };
+  bus.post(join);
+  await pass(10);
+  bus.post(join); // the answer to its question
   await pass(60_000);
   assert.equal(gateway.sockets.length, 1);
   await pass(120_000);
