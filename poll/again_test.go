@@ -13,48 +13,87 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"holdline/internal/chat"
+	"holdline/internal/hub"
 )
 
-// clockedLoop keeps when it was looked at. It says nothing, and fails at the
-// looks in errs (the first is 0).
+// clockedLoop keeps when it was looked at. It says nothing but its reply, and
+// fails at the looks in errs (the first is 0).
 type clockedLoop struct {
-	began time.Time
-	hold  time.Duration
-	again []time.Duration // after each look; the last one for all further
-	errs  []int
-	looks []time.Duration
-	final time.Duration // when it was asked for its last words
+	channels []string
+	began    time.Time
+	hold     time.Duration
+	again    []time.Duration // after each look; the last one for all further
+	errs     []int
+	during   []func() // what happens during each look
+	reply    *chat.Reply
+	looks    []time.Duration
+	final    time.Duration // when it was asked for its last words
+	told     int
 }
 
-func (l *clockedLoop) Channels() []string  { return nil }
+func (l *clockedLoop) Channels() []string  { return l.channels }
 func (l *clockedLoop) Hold() time.Duration { return l.hold }
-func (l *clockedLoop) Told()               {}
+func (l *clockedLoop) Told()               { l.told++ }
 
-func (l *clockedLoop) Again() time.Duration { return l.again[min(len(l.looks), len(l.again))-1] }
+func (l *clockedLoop) Again() time.Duration {
+	if len(l.again) == 0 {
+		return 0
+	}
+	return l.again[min(len(l.looks), len(l.again))-1]
+}
 
 func (l *clockedLoop) Answer(_ context.Context, final bool) (*chat.Reply, error) {
+	l.looks = append(l.looks, time.Since(l.began))
 	if final {
 		l.final = time.Since(l.began)
-		return nil, nil
 	}
-	l.looks = append(l.looks, time.Since(l.began))
-	if slices.Contains(l.errs, len(l.looks)-1) {
+	n := len(l.looks) - 1
+	if n < len(l.during) && l.during[n] != nil {
+		l.during[n]()
+	}
+	if slices.Contains(l.errs, n) {
 		return nil, errors.New("the database does not answer")
 	}
-	return nil, nil
+	return l.reply, nil
 }
 
-// run has askers at work during a test within a bubble.
+// source is a table of which nothing is asked.
+type source struct{}
+
+func (source) Name() string { return "wplc" }
+func (source) Wake() uint64 { return 1 }
+
+func (source) Rows(context.Context, []string, int64, int64, []int64, int) ([]chat.Event, int64, error) {
+	return nil, 0, nil
+}
+
+// publish tells the loops' hub of a row on a channel, or without one only where
+// the table is.
+func (l *Loops) publish(t *testing.T, id int64, channel string) {
+	t.Helper()
+	b := chat.Batch{Source: "wplc", Mark: chat.Mark{Last: id}}
+	if channel != "" {
+		b.Events = []chat.Event{{Type: chat.TypeMessage, Channel: channel, ID: id, Mark: b.Mark}}
+	}
+	if err := l.Hub.Publish(t.Context(), b); err != nil {
+		t.Error(err)
+	}
+}
+
+// run has askers and a hub at work during a test within a bubble.
 func run(t *testing.T, test func(t *testing.T, loops *Loops)) {
 	synctest.Test(t, func(t *testing.T) {
-		loops := &Loops{Logger: slog.New(slog.DiscardHandler)}
+		loops := &Loops{Hub: hub.New(hub.Options{Senders: 2}), Logger: slog.New(slog.DiscardHandler)}
+		loops.Hub.Add(source{})
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
-		wg.Go(func() {
-			if err := loops.Run(ctx); err != nil {
-				t.Error(err)
-			}
-		})
+		for _, run := range []func(context.Context) error{loops.Run, loops.Hub.Run} {
+			wg.Go(func() {
+				if err := run(ctx); err != nil {
+					t.Error(err)
+				}
+			})
+		}
 		synctest.Wait()
 		test(t, loops)
 		cancel()
@@ -69,7 +108,7 @@ func TestAgain(t *testing.T) {
 		again []time.Duration
 		errs  []int
 		wakes []time.Duration // when an event comes
-		want  []time.Duration // when it is looked at, but for the last time
+		want  []time.Duration // when it is looked at
 	}{
 		"never":                     {again: []time.Duration{0}, want: []time.Duration{0}},
 		"never, said oddly":         {again: []time.Duration{-s}, want: []time.Duration{0}},
@@ -93,7 +132,7 @@ func TestAgain(t *testing.T) {
 					c.hold = 30 * s
 				}
 				l := &clockedLoop{began: time.Now(), hold: c.hold, again: c.again, errs: c.errs}
-				conn := parked(t, loops, l)
+				conn := parked(t, loops, l, func() {})
 				for _, at := range c.wakes {
 					time.Sleep(at - time.Since(l.began))
 					conn.h.wake()
@@ -103,8 +142,9 @@ func TestAgain(t *testing.T) {
 				if diff := cmp.Diff(c.want, l.looks); diff != "" {
 					t.Error("looks:", diff)
 				}
-				if end := max(c.hold, 0); l.final.Truncate(time.Millisecond) != end || !conn.at.Equal(l.began.Add(l.final)) {
-					t.Errorf("its last words at %v, its end at %v, want %v", l.final, conn.at.Sub(l.began), end)
+				end := conn.at.Sub(l.began).Truncate(time.Millisecond)
+				if want := max(c.hold, 0); end != want || l.final != 0 {
+					t.Errorf("its end at %v, want %v; asked for its last words at %v", end, want, l.final)
 				}
 				if p := conn.h.pass.(*countingPass); p.released != 1 {
 					t.Errorf("the pass was given back %d times", p.released)
@@ -114,16 +154,18 @@ func TestAgain(t *testing.T) {
 	}
 }
 
-// parked has a loop held that says nothing at first sight.
-func parked(t *testing.T, loops *Loops, l Loop) *fakeConn {
+// parked has a loop held that says nothing at first sight. before comes between
+// that and its connection.
+func parked(t *testing.T, loops *Loops, l Loop, before func()) *fakeConn {
 	t.Helper()
 	h := &held{loops: loops, loop: l, pass: new(countingPass), raw: true, keepAlive: true}
-	reply, wait := h.arrive(t.Context())
+	reply, pause := h.arrive(t.Context())
 	if reply != nil {
 		t.Fatalf("answered at once: %v", reply)
 	}
+	before()
 	conn := &fakeConn{h: h}
 	h.conn = conn
-	loops.begin(h, wait)
+	loops.begin(h, pause)
 	return conn
 }

@@ -12,8 +12,9 @@ import (
 	"holdline/internal/park"
 )
 
-// held is one loop that waits. A look at it happens on one asker at a time;
-// events that come meanwhile make for one more.
+// held is one loop that waits. The first look at it happens in its handler, every
+// other one on one asker at a time; events that come during a look make for one
+// more.
 type held struct {
 	loops     *Loops
 	loop      Loop
@@ -22,20 +23,23 @@ type held struct {
 	pass      Pass
 	header    http.Header // for whatever is answered
 	until     time.Time
-	places    []place                    // in the roll, which guards it
-	said      atomic.Pointer[chat.Reply] // the answer, by whoever was first to give one
-	state     atomic.Uint32              // of the looks: rest, due, looking, again
-	final     atomic.Bool                // the hold is over
+	live      atomic.Pointer[chan struct{}] // is closed once it hears its channels
+	places    []place                       // in the roll, which guards it
+	said      atomic.Pointer[chat.Reply]    // the answer, by whoever was first to give one
+	ready     atomic.Uint32                 // what there is: the answer, the connection
+	state     atomic.Uint32                 // of the looks: coming, rest, due, looking, again
 	ended     atomic.Bool
 	raw       bool // HTTP/1.x: the head is ours to write
 	keepAlive bool
+	last      bool // by who gave the answer: the connection ends with it
 }
 
 const (
-	rest    uint32 = iota
-	due            // in the queue
-	looking        // with an asker
-	again          // with an asker, and something has come since
+	coming uint32 = iota // its first look will find whatever comes now
+	rest
+	due     // in the queue
+	looking // in its handler or with an asker
+	again   // the same, and something has come since
 )
 
 var (
@@ -50,7 +54,7 @@ func (h *held) subscribed(sub *hub.Sub) {
 	}
 }
 
-// wake asks for a look.
+// wake asks for a look. A loop without its connection gets it later.
 func (h *held) wake() {
 	for {
 		switch s := h.state.Load(); s {
@@ -73,9 +77,11 @@ func (h *held) wake() {
 func (h *held) look(ctx context.Context) {
 	h.state.Store(looking)
 	for !h.ended.Load() && h.said.Load() == nil {
-		reply, pause := h.ask(ctx, h.final.Load())
+		// The Lot's clock is too coarse to tell: looks in close succession put off
+		// the alarm again and again.
+		reply, pause := h.ask(ctx, time.Until(h.until) <= 0)
 		if reply != nil {
-			h.say(reply, h.keepAlive)
+			h.say(reply, false)
 			return
 		}
 		h.rearm(pause)
@@ -122,8 +128,14 @@ func sendable(reply *chat.Reply) error {
 	return nil
 }
 
-// Live looks once: something may have come between the first look and now.
-func (h *held) Live(string, *hub.Delivery) { h.wake() }
+// Live lets a loop that arrives look for the first time, and one that did not wait
+// for it once more: something may have come between that look and now.
+func (h *held) Live(string, *hub.Delivery) {
+	h.wake() // first, as the look that the other begins is enough
+	if live := h.live.Swap(nil); live != nil {
+		close(*live)
+	}
+}
 
 // Deliver implements hub.Subscriber: what came is only a reason to look.
 func (h *held) Deliver(*hub.Delivery) { h.wake() }
@@ -141,16 +153,17 @@ func (h *held) rearm(pause time.Duration) {
 // none.
 func (h *held) setAlarm(d time.Duration) { h.conn.SetAlarm(max(d, 1)) }
 
-// Alarm is the end of the hold, or the end of the patience with the look that
-// then is due, or before both the time to look without an event.
+// Alarm is the end of the hold, or the end of the patience with a look that was
+// due or under way by then, or before both the time to look without an event.
+// Loops that rest at the end are not looked at: nothing has come since the last
+// look, and a crowd of the idle would ask the database for nothing.
 func (h *held) Alarm(park.Conn) {
 	over := time.Since(h.until)
 	switch {
-	case over >= answerTimeout:
-		h.end(h.keepAlive)
+	case over >= answerTimeout, over >= 0 && h.state.Load() == rest:
+		h.end(false)
 		return
 	case over >= 0:
-		h.final.Store(true)
 		h.setAlarm(answerTimeout - over)
 	default:
 		h.setAlarm(-over) // should the look not come to set its own
@@ -158,16 +171,27 @@ func (h *held) Alarm(park.Conn) {
 	h.wake()
 }
 
-// say gives the answer, unless another has been given.
-func (h *held) say(reply *chat.Reply, keepAlive bool) {
+// say gives the answer, unless another has been given. The connection does not
+// outlive the last one.
+func (h *held) say(reply *chat.Reply, last bool) {
 	if h.said.CompareAndSwap(nil, reply) {
-		h.conn.Finish(h.response(reply, keepAlive), keepAlive)
+		h.last = last
+		h.meet()
+	}
+}
+
+// meet is for who brings the answer and for who brings the connection: the second
+// of them sends the one over the other.
+func (h *held) meet() {
+	if h.ready.Add(1) == 2 {
+		keepAlive := h.keepAlive && !h.last
+		h.conn.Finish(h.response(h.said.Load(), keepAlive), keepAlive)
 	}
 }
 
 // end answers that nothing came, whatever a look may find that is under way: it
 // will not be told, so it is found again by the next request.
-func (h *held) end(keepAlive bool) { h.say(&h.loops.nothing, keepAlive) }
+func (h *held) end(last bool) { h.say(&h.loops.nothing, last) }
 
 // told tells the loop that its reply is on its way.
 func (h *held) told(reply *chat.Reply) {
@@ -186,11 +210,17 @@ func (h *held) Received(park.Conn, []byte) {}
 // Closed implements park.Holder. Only here it is known whether an answer found
 // its browser.
 func (h *held) Closed(_ park.Conn, why park.Reason) {
-	h.ended.Store(true)
-	h.loops.roll.leave(h)
 	if why == park.ReasonFinished {
 		h.told(h.said.Load())
 	}
+	h.leave()
+}
+
+// leave gives everything back. It is called once, by the connection's end or by who
+// answers without one.
+func (h *held) leave() {
+	h.ended.Store(true)
+	h.loops.roll.leave(h)
 	if sub := h.sub.Load(); sub != nil {
 		sub.Close()
 	}
@@ -202,5 +232,6 @@ func (h *held) Pass() any { return h.pass }
 
 // End answers that nothing came: to a legacy loop that is the only good-bye
 // there is, and its next request finds what has come meanwhile. It goes to the
-// server's successor, hence over a new connection.
-func (h *held) End(park.Reason, time.Duration) { h.end(false) }
+// server's successor, hence over a new connection. A loop that arrives is answered
+// so as soon as its first look is over.
+func (h *held) End(park.Reason, time.Duration) { h.end(true) }

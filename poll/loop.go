@@ -20,19 +20,23 @@ import (
 // ends this request, with the empty answer, and nothing else.
 type Loop interface {
 	// Channels are those whose events may give the loop something to say. They are
-	// asked for once, after the first Answer. Without any, the loop is looked at
-	// when Again says so and at the end of its hold.
+	// asked for once, before the first Answer. Without any, the loop is looked at
+	// at first and when Again says so.
 	Channels() []string
 	// Hold is how long PHP would keep the request when there is nothing, counted
 	// from its beginning. It is asked after the first Answer, once.
 	Hold() time.Duration
 	// Answer looks whether there is something to say, and is nil while there is
-	// not. final tells that the request's time is over: nil then stands for the
-	// plugin's empty answer. An error is no answer, and the look is repeated. Few
-	// looks happen side by side, so it must not wait for anything slow.
+	// not. It is asked when the request comes, after each event, and when Again
+	// says so. final tells that the request's time was over before the look began:
+	// nil or an error then stands for the plugin's empty answer. A loop that rests
+	// at the end of its hold gets that without being asked. Any other error is no
+	// answer, and the look is repeated. ctx ends after 10 s. Not many looks happen
+	// side by side, so it must not wait for anything slow.
 	Answer(ctx context.Context, final bool) (*chat.Reply, error)
-	// Again is when to look again though no event has come; 0 is not before the
-	// end of the hold. It is asked after each Answer that said nothing.
+	// Again is when to look again though no event has come; 0 is not at all, and
+	// neither is a time after the end of the hold. It is asked after each Answer
+	// that said nothing.
 	Again() time.Duration
 	// Told is called once the last Answer's Reply is on its way to the browser: what
 	// it held need not be told again. It is not called for a browser that has
@@ -49,10 +53,11 @@ type LoopRequest struct {
 	Header http.Header
 }
 
-// Loops holds legacy loops: it waits for their channels, asks the plugin's
-// folder again at each event, and answers with its bytes. It is safe for
-// concurrent use; Run does the asking. Without Run, held loops are answered with
-// nothing, late.
+// Loops holds legacy loops: it asks the plugin's folder once when they come and
+// again at each event of their channels, and answers with its bytes. A loop to
+// which nothing happens costs one look, however long it is held. It is safe for
+// concurrent use; Run does the asking but for the first time. Without Run, held
+// loops to which something happened are answered with nothing, late.
 type Loops struct {
 	Hub    *hub.Hub
 	Lot    *park.Lot
@@ -67,9 +72,10 @@ type Loops struct {
 	queue []*held
 }
 
-// askers is how many loops are looked at side by side. More would only queue for
-// the database.
-const askers = 2
+// askers is how many loops that were woken are looked at side by side. What they
+// ask of the database at about the same time is put together in the plugin's
+// folder.
+const askers = 32
 
 // answerTimeout bounds one look. It is also how long the answer at the end of a
 // hold is waited for, so that looks of others which hang cannot keep a browser
@@ -79,7 +85,7 @@ const answerTimeout = 10 * time.Second
 // retryPause is when a look that failed is tried again, if no event comes before.
 const retryPause = time.Second
 
-// Run looks at loops that were woken until ctx ends.
+// Run looks at held loops that were woken, until ctx ends.
 func (l *Loops) Run(ctx context.Context) error {
 	l.init()
 	var wg sync.WaitGroup
@@ -125,14 +131,14 @@ func (l *Loops) put(h *held) {
 	}
 }
 
-// Wake has every loop that is held on a channel looked at again now. It never
-// waits for a look. A loop that only arrives meanwhile needs no word: it is looked
-// at once more as soon as it hears its channels.
+// Wake has every loop that is held on a channel looked at again now, and one whose
+// first look is under way as soon as that has found nothing. It never waits for a
+// look.
 func (l *Loops) Wake(channel string) { l.roll.wake(channel) }
 
-// Each calls fn for every held loop, also those without channels, which the hub
-// does not know. fn may end them; who arrives or ends meanwhile may be missed or
-// come all the same.
+// Each calls fn for every loop that is held or arrives, also those without
+// channels, which the hub does not know. fn may end them; who comes or ends
+// meanwhile may be missed or come all the same.
 func (l *Loops) Each(fn func(hub.Subscriber)) {
 	for _, h := range l.roll.list() {
 		fn(h)
@@ -147,11 +153,11 @@ func (l *Loops) Each(fn func(hub.Subscriber)) {
 func (l *Loops) Serve(w http.ResponseWriter, r *http.Request, req LoopRequest) error {
 	l.init()
 	h := &held{loops: l, loop: req.Loop, pass: req.Pass, header: req.Header}
-	reply, wait := h.arrive(r.Context())
-	if reply == nil {
-		return l.hold(w, r, h, wait)
+	reply, pause := h.arrive(r.Context())
+	if reply == nil || !h.said.CompareAndSwap(nil, reply) { // End was first
+		return l.hold(w, r, h, pause)
 	}
-	defer h.pass.Release()
+	defer h.leave()
 	if err := h.respond(w, reply); err != nil || r.Context().Err() != nil {
 		return nil // a browser that has left is nobody's fault
 	}
@@ -159,28 +165,58 @@ func (l *Loops) Serve(w http.ResponseWriter, r *http.Request, req LoopRequest) e
 	return nil
 }
 
-// waiting is what a loop waits for after its first look.
-type waiting struct {
-	channels []string
-	pause    time.Duration // until the next look if no event comes; 0 for none
+// arrive subscribes and then looks for the first time, so that what comes after
+// the look is heard of and one look is enough. pause is until the next one if no
+// event comes; 0 for none. What goes wrong may be right by the next event; a loop
+// is never answered by an error, since the plugin would print it or stop for good.
+// One whose channels nobody reads gets the empty answer at once, which its plugin
+// takes for the end of a hold.
+func (h *held) arrive(ctx context.Context) (reply *chat.Reply, pause time.Duration) {
+	began := time.Now()
+	var channels []string
+	if !h.loops.guard(func() { channels = h.loop.Channels() }) {
+		return &h.loops.nothing, 0
+	}
+	h.loops.roll.enter(h, channels)
+	unheard := h.subscribe(ctx, channels)
+	h.state.Store(looking) // from now on, what comes is a reason for another look
+	if reply, pause = h.ask(ctx, false); reply != nil {
+		return reply, 0
+	}
+	if unheard != nil {
+		h.loops.Logger.Warn("a loop cannot be held", "error", unheard)
+		return &h.loops.nothing, 0
+	}
+	if !h.loops.guard(func() { h.until = began.Add(h.loop.Hold()) }) {
+		return &h.loops.nothing, 0
+	}
+	return nil, pause
 }
 
-// arrive looks for the first time. What goes wrong may be right by the next
-// event; a loop is never answered by an error, since the plugin would print it or
-// stop for good.
-func (h *held) arrive(ctx context.Context) (reply *chat.Reply, wait waiting) {
-	began := time.Now()
-	reply, wait.pause = h.ask(ctx, false)
-	if reply != nil {
-		return reply, wait
+// livePatience is how long a loop waits to hear its channels before it looks all
+// the same. It is looked at again then once it hears them.
+const livePatience = 250 * time.Millisecond
+
+// subscribe has the loop hear its channels, and waits for that as long as is
+// bearable. An error tells that it never will.
+func (h *held) subscribe(ctx context.Context, channels []string) error {
+	if len(channels) == 0 {
+		return nil
 	}
-	if !h.loops.guard(func() {
-		h.until = began.Add(h.loop.Hold())
-		wait.channels = h.loop.Channels()
-	}) {
-		return &h.loops.nothing, wait
+	live := make(chan struct{})
+	h.live.Store(&live)
+	defer h.live.Store(nil)
+	if err := h.loops.Hub.Subscribe(h, hub.Subscription{Channels: channels}, h.subscribed); err != nil {
+		return err
 	}
-	return nil, wait
+	patience := time.NewTimer(livePatience)
+	defer patience.Stop()
+	select {
+	case <-live:
+	case <-patience.C:
+	case <-ctx.Done():
+	}
+	return nil
 }
 
 // guard runs calls of a plugin's folder, and tells whether they came through
@@ -196,44 +232,41 @@ func (l *Loops) guard(calls func()) (ok bool) {
 	return true
 }
 
-func (l *Loops) hold(w http.ResponseWriter, r *http.Request, h *held, wait waiting) error {
+func (l *Loops) hold(w http.ResponseWriter, r *http.Request, h *held, pause time.Duration) error {
 	conn, buffered, err := rawhttp.Hijack(w, r)
 	if err == rawhttp.ErrCannotHijack {
-		l.stay(w, r, h, wait)
+		l.stay(w, r, h, pause)
 		return nil
 	}
 	if err != nil {
-		h.pass.Release()
+		h.leave()
 		return err
 	}
 	h.raw, h.keepAlive = true, rawhttp.KeepsAlive(r)
 	h.conn = l.Lot.Park(conn, buffered, h)
-	l.begin(h, wait)
+	l.begin(h, pause)
 	return nil
 }
 
 // stay holds a request in its handler. A Lot that lets go of it unanswered leaves
 // the browser with the empty answer.
-func (l *Loops) stay(w http.ResponseWriter, r *http.Request, h *held, wait waiting) {
+func (l *Loops) stay(w http.ResponseWriter, r *http.Request, h *held, pause time.Duration) {
 	late := &lateWriter{ResponseWriter: w, held: h}
 	l.Lot.Stay(late, r, h, func(c park.Conn) {
 		h.conn = c
-		l.begin(h, wait)
+		l.begin(h, pause)
 	})
 	h.said.CompareAndSwap(nil, &l.nothing)
 	late.head()
 }
 
-// begin waits for the loop's channels. A loop whose channels nobody reads is
-// answered with nothing at once, which its plugin takes for the end of a hold.
-func (l *Loops) begin(h *held, wait waiting) {
-	h.rearm(wait.pause)
-	l.roll.enter(h, wait.channels)
-	if len(wait.channels) == 0 {
-		return
-	}
-	if err := l.Hub.Subscribe(h, hub.Subscription{Channels: wait.channels}, h.subscribed); err != nil {
-		l.Logger.Warn("a loop cannot be held", "error", err)
-		h.end(h.keepAlive)
+// begin holds the loop once it has its connection. Whatever came since the first
+// look began is a reason for another one.
+func (l *Loops) begin(h *held, pause time.Duration) {
+	h.rearm(pause) // before an asker may
+	h.meet()       // the answer may be there: the server has begun to leave
+	if !h.state.CompareAndSwap(looking, rest) {
+		h.state.Store(due)
+		l.put(h)
 	}
 }

@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"holdline/internal/chat"
+	"holdline/internal/hub"
 	"holdline/internal/park"
+	"holdline/poll"
 )
 
 // fakeLoop has the test answer for the plugin: every look is a question.
@@ -20,8 +22,9 @@ type fakeLoop struct {
 	again     time.Duration
 	questions chan question
 	told      chan struct{}
+	looks     atomic.Int32
 	busy      atomic.Bool
-	bug       string // the method that panics; set between a question and its reply
+	bug       string // the method that panics; set before the request, or between a question and its reply
 }
 
 type question struct {
@@ -74,6 +77,7 @@ func (l *fakeLoop) Again() time.Duration {
 
 func (l *fakeLoop) Answer(ctx context.Context, final bool) (*chat.Reply, error) {
 	defer l.alone()()
+	l.looks.Add(1)
 	q := question{final, make(chan reply, 1)}
 	select {
 	case l.questions <- q:
@@ -127,16 +131,13 @@ func (l *fakeLoop) wantTold(n int) {
 	}
 }
 
-// park has a loop held: nothing at first sight, nothing once it is subscribed.
+// park has a loop held: nothing at first sight.
 func (h *house) park(b *browser, l *fakeLoop) {
 	h.t.Helper()
 	b.ask("/loop")
 	l.asked(false, nothing)
 	if err := wait(h.t, h.served); err != nil {
 		h.t.Fatal(err)
-	}
-	if l.channel != "" {
-		l.asked(false, nothing)
 	}
 }
 
@@ -162,6 +163,8 @@ func TestLoopIsAnsweredAtOnce(t *testing.T) {
 		wantHeader(t, a.header, wordPress(nil))
 		wait(t, h.lastPass().over)
 		l.wantTold(1)
+		await(t, "nobody is subscribed", func() bool { return h.hub.Subscribers() == 0 })
+		h.loops.Each(func(hub.Subscriber) { t.Error("it is still in the roll") })
 	})
 }
 
@@ -213,7 +216,28 @@ func TestEventsDuringALookAreOneMoreLook(t *testing.T) {
 	})
 }
 
-func TestHoldOfALoopEnds(t *testing.T) {
+// TestIdleHoldIsOneLook is what keeps a crowd of the idle away from the database.
+func TestIdleHoldIsOneLook(t *testing.T) {
+	everyWay(t, func(t *testing.T, h *house, ask func() func() answer) {
+		h.begin(7)
+		for range 2 {
+			l := h.serve(channel, 200*time.Millisecond)
+			answered := ask()
+			l.asked(false, nothing)
+			h.say(8, "wplc/2") // to somebody else
+			if a := answered(); a.status != 200 || a.body != "" || a.closes {
+				t.Errorf("%+v", a)
+			}
+			wait(t, h.lastPass().over)
+			l.wantTold(0)
+			if n := l.looks.Load(); n != 1 {
+				t.Errorf("%d looks", n)
+			}
+		}
+	})
+}
+
+func TestHoldOfALoopEndsDuringALook(t *testing.T) {
 	for name, c := range map[string]struct {
 		last reply
 		want string
@@ -231,15 +255,13 @@ func TestHoldOfALoopEnds(t *testing.T) {
 				l := h.serve(channel, time.Hour)
 				l.hold = 200 * time.Millisecond
 				b.ask("/loop")
-				l.asked(false, nothing)
-				for done := false; !done; {
-					q := wait(t, l.questions)
-					if done = q.final; done {
-						q.reply <- c.last
-					} else {
-						q.reply <- nothing
-					}
+				// Something comes during each look, so that one is under way at the end.
+				q := wait(t, l.questions)
+				for ; !q.final; q = wait(t, l.questions) {
+					h.loops.Wake(channel)
+					q.reply <- nothing
 				}
+				q.reply <- c.last
 				if a := b.answer(); a.status != 200 || a.body != c.want || a.closes {
 					t.Errorf("%+v", a)
 				}
@@ -256,8 +278,10 @@ func TestLoopWithoutAHoldEnds(t *testing.T) {
 		l := h.serve(channel, 0)
 		b.ask("/loop")
 		l.asked(false, broken)
-		l.asked(true, nothing)
 		b.wantEmpty(false)
+		if n := l.looks.Load(); n != 1 {
+			t.Errorf("%d looks", n)
+		}
 	})
 }
 
@@ -269,7 +293,8 @@ func TestLoopOutlivesErrors(t *testing.T) {
 		l := h.serve(channel, time.Minute)
 		b.ask("/loop")
 		l.asked(false, broken)
-		l.asked(false, half)   // subscribed
+		h.loops.Wake(channel)
+		l.asked(false, half)
 		l.asked(false, broken) // a try of its own
 		l.asked(false, yes("found"))
 		if a := b.answer(); a.status != 200 || a.body != "found" {
@@ -300,7 +325,7 @@ func TestBrowserLeavesALoop(t *testing.T) {
 			b.conn.Close()
 			wait(t, h.lastPass().over)
 			look.reply <- yes("for nobody")
-			// Both askers go on with others, and this one has not been told.
+			// The askers go on with others, and this one has not been told.
 			await(t, "the look is over", func() bool { return !l.busy.Load() })
 			other, m := h.browser(), h.serve(channel, time.Minute)
 			h.park(other, m)
@@ -349,6 +374,31 @@ func TestEndDuringALook(t *testing.T) {
 	}
 }
 
+// TestEndDuringTheFirstLook ends a request that has no connection of its own yet.
+func TestEndDuringTheFirstLook(t *testing.T) {
+	for name, found := range map[string]reply{"nothing": nothing, "something": yes("not for you"), "an error": broken} {
+		t.Run(name, func(t *testing.T) {
+			everyWay(t, func(t *testing.T, h *house, ask func() func() answer) {
+				h.begin(7)
+				l := h.serve(channel, time.Minute)
+				answered := ask()
+				look := wait(t, l.questions)
+				h.loops.Each(func(s hub.Subscriber) { s.(line).End(park.ReasonRevoked, 0) })
+				look.reply <- found
+				if a := answered(); a.status != 200 || a.body != "" || a.closes == a.http2 {
+					t.Errorf("%+v", a)
+				}
+				wait(t, h.lastPass().over)
+				l.wantTold(0)
+				if n := l.looks.Load(); n != 1 {
+					t.Errorf("%d looks", n)
+				}
+				await(t, "nobody is subscribed", func() bool { return h.hub.Subscribers() == 0 })
+			})
+		})
+	}
+}
+
 func TestLotEndsWithLoops(t *testing.T) {
 	houses(t, func(t *testing.T, h *house) {
 		h.begin(7)
@@ -365,21 +415,24 @@ func TestLotEndsWithLoops(t *testing.T) {
 func TestSlowLookDoesNotStopOthers(t *testing.T) {
 	houses(t, func(t *testing.T, h *house) {
 		h.begin(7)
-		slow := h.serve(channel, time.Minute)
-		first := h.browser()
-		h.park(first, slow)
 		type pair struct {
 			b *browser
 			l *fakeLoop
 		}
-		var others []pair
-		for range 20 {
-			p := pair{h.browser(), h.serve("wplc/2", time.Minute)}
-			h.park(p.b, p.l)
-			others = append(others, p)
+		hold := func(on string, n int) (pairs []pair) {
+			for range n {
+				p := pair{h.browser(), h.serve(on, time.Minute)}
+				h.park(p.b, p.l)
+				pairs = append(pairs, p)
+			}
+			return pairs
 		}
+		slow, others := hold(channel, poll.Askers-1), hold("wplc/2", 20)
 		h.say(8, channel)
-		look := wait(t, slow.questions)
+		var looks []question
+		for _, p := range slow {
+			looks = append(looks, wait(t, p.l.questions))
+		}
 		h.say(9, "wplc/2")
 		for _, p := range others {
 			go func() { (<-p.l.questions).reply <- yes("quick") }()
@@ -389,9 +442,11 @@ func TestSlowLookDoesNotStopOthers(t *testing.T) {
 				t.Errorf("%+v", a)
 			}
 		}
-		look.reply <- yes("slow")
-		if a := first.answer(); a.body != "slow" {
-			t.Errorf("%+v", a)
+		for i, p := range slow {
+			looks[i].reply <- yes("slow")
+			if a := p.b.answer(); a.body != "slow" {
+				t.Errorf("%+v", a)
+			}
 		}
 	})
 }
@@ -418,6 +473,7 @@ func TestLoopOfHTTP10Closes(t *testing.T) {
 		l := h.serve(channel, time.Minute)
 		b.send("GET /loop HTTP/1.0\r\n\r\n")
 		l.asked(false, nothing)
+		h.loops.Wake(channel)
 		l.asked(false, yes("once"))
 		if a := b.answer(); a.body != "once" || !a.closes {
 			t.Errorf("%+v", a)
@@ -454,6 +510,7 @@ func TestLoopOverHTTP2(t *testing.T) {
 			}()
 			for _, r := range c.replies {
 				l.asked(false, r)
+				h.loops.Wake(c.channel)
 			}
 			a := wait(t, done)
 			if a.status != 200 || a.body != c.want || !strings.HasPrefix(a.header.Get("Content-Type"), "text/html") {

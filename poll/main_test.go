@@ -296,6 +296,7 @@ type answer struct {
 	header http.Header
 	body   string
 	closes bool
+	http2  bool
 	Cursor string
 	Events []chat.Event
 }
@@ -316,7 +317,7 @@ func whole(t *testing.T, resp *http.Response) answer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := answer{status: resp.StatusCode, header: resp.Header, body: string(body), closes: resp.Close}
+	a := answer{status: resp.StatusCode, header: resp.Header, body: string(body), closes: resp.Close, http2: resp.ProtoMajor == 2}
 	if len(body) > 0 && resp.Header.Get("Content-Type") == "application/json" {
 		if err := json.Unmarshal(body, &a); err != nil {
 			t.Fatalf("%v in %s", err, body)

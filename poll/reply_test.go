@@ -142,6 +142,7 @@ func TestReplyGoesOutAsItIs(t *testing.T) {
 					answered := ask()
 					if held {
 						l.asked(false, nothing)
+						h.loops.Wake(channel)
 					}
 					l.asked(false, reply{Reply: &c.reply})
 					a := answered()
@@ -165,6 +166,7 @@ func TestStatusThatEndsNothing(t *testing.T) {
 			l := h.serve(channel, time.Minute)
 			answered := ask()
 			l.asked(false, reply{Reply: &chat.Reply{Status: status, Body: []byte("x")}})
+			h.loops.Wake(channel)
 			l.asked(false, yes("again")) // as after any error
 			if a := answered(); a.status != 200 || a.body != "again" {
 				t.Errorf("status %d: %+v", status, a)
@@ -191,6 +193,7 @@ func TestLotEndsWithARequestOverHTTP2(t *testing.T) {
 		done <- whole(t, resp)
 	}()
 	l.asked(false, nothing)
+	h.loops.Wake(channel)
 	look := wait(t, l.questions) // it is held
 	h.leave()
 	a := wait(t, done)

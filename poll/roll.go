@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// roll lists the loops that are held: all of them, and those of each channel. The
-// hub's lists would not do: a loop without channels is not in them, and all that
-// they can be told is an event, which would go to streams as well.
+// roll lists the loops that arrive or are held: all of them, and those of each
+// channel. The hub's lists would not do: a loop without channels is not in them,
+// and all that they can be told is an event, which would go to streams as well.
 type roll struct {
 	mu     sync.Mutex
 	all    map[*held]struct{}
@@ -23,13 +23,10 @@ type place struct {
 	prev, next *place
 }
 
-// enter lists a loop, unless its connection has been closed already.
+// enter lists a loop.
 func (r *roll) enter(h *held, channels []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if h.ended.Load() {
-		return // leave has been here
-	}
 	if r.all == nil {
 		r.all, r.firsts = make(map[*held]struct{}), make(map[string]*place)
 	}
@@ -48,7 +45,7 @@ func (r *roll) enter(h *held, channels []string) {
 	}
 }
 
-// leave strikes a loop off; it must have been marked as ended.
+// leave strikes a loop off, also one that was never listed.
 func (r *roll) leave(h *held) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -79,7 +76,7 @@ func (r *roll) wake(channel string) {
 	}
 }
 
-// list returns every loop that is held at this moment.
+// list returns every loop that arrives or is held at this moment.
 func (r *roll) list() []*held {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -17,6 +17,7 @@ import (
 type stuckLoop struct {
 	free  chan struct{}
 	looks int
+	final bool // the last look was
 	told  int
 }
 
@@ -25,8 +26,9 @@ func (l *stuckLoop) Hold() time.Duration  { return 0 }
 func (l *stuckLoop) Again() time.Duration { return 0 }
 func (l *stuckLoop) Told()                { l.told++ }
 
-func (l *stuckLoop) Answer(context.Context, bool) (*chat.Reply, error) {
+func (l *stuckLoop) Answer(_ context.Context, final bool) (*chat.Reply, error) {
 	l.looks++
+	l.final = final
 	<-l.free
 	return &chat.Reply{Body: []byte("at last")}, nil
 }
@@ -66,6 +68,17 @@ type countingPass struct{ released int }
 
 func (p *countingPass) Release() { p.released++ }
 
+// stuck has a loop held that was looked at without a word, and then wakes it.
+func stuck(loops *Loops, free chan struct{}, until time.Time) *held {
+	h := &held{loops: loops, loop: &stuckLoop{free: free}, pass: &countingPass{}, until: until, raw: true, keepAlive: true}
+	h.state.Store(looking)
+	h.conn = &fakeConn{h: h}
+	loops.begin(h, 0)
+	h.wake()
+	synctest.Wait()
+	return h
+}
+
 // TestStuckLooksDoNotKeepOthers has every asker hang: who waits behind them is
 // sent away with nothing, not much later than PHP would have.
 func TestStuckLooksDoNotKeepOthers(t *testing.T) {
@@ -75,12 +88,7 @@ func TestStuckLooksDoNotKeepOthers(t *testing.T) {
 		until := time.Now().Add(hold)
 		var waiting []*held
 		for range askers + 3 {
-			h := &held{loops: loops, loop: &stuckLoop{free: free}, pass: &countingPass{}, until: until, raw: true, keepAlive: true}
-			h.conn = &fakeConn{h: h}
-			h.setAlarm(hold)
-			h.wake()
-			waiting = append(waiting, h)
-			synctest.Wait() // the first of them keep the askers
+			waiting = append(waiting, stuck(loops, free, until)) // the first of them keep the askers
 		}
 		time.Sleep(hold + answerTimeout)
 		synctest.Wait()
@@ -96,6 +104,33 @@ func TestStuckLooksDoNotKeepOthers(t *testing.T) {
 			}
 			if l.told != 0 || p.released != 1 || l.looks > 1 || i >= askers && l.looks > 0 {
 				t.Errorf("loop %d: told %d times, %d passes back, %d looks", i, l.told, p.released, l.looks)
+			}
+		}
+	})
+}
+
+// TestLookThatIsDueAtTheEnd has the askers come free when the holds are over: who
+// was woken in time still gets what came.
+func TestLookThatIsDueAtTheEnd(t *testing.T) {
+	run(t, func(t *testing.T, loops *Loops) {
+		const hold = 30 * time.Second
+		free := make(chan struct{})
+		until := time.Now().Add(hold)
+		var waiting []*held
+		for range askers + 3 {
+			waiting = append(waiting, stuck(loops, free, until))
+		}
+		time.Sleep(hold + answerTimeout/2)
+		close(free)
+		synctest.Wait()
+		for i, h := range waiting {
+			c, l, p := h.conn.(*fakeConn), h.loop.(*stuckLoop), h.pass.(*countingPass)
+			if !strings.HasSuffix(c.last, "\r\n\r\nat last") || c.at.Sub(until) != answerTimeout/2 {
+				t.Errorf("loop %d was answered %q, %v after its hold", i, c.last, c.at.Sub(until))
+			}
+			if l.told != 1 || p.released != 1 || l.looks != 1 || l.final != (i >= askers) {
+				t.Errorf("loop %d: told %d times, %d passes back, %d looks, the last of them final: %v",
+					i, l.told, p.released, l.looks, l.final)
 			}
 		}
 	})
