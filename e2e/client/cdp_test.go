@@ -107,20 +107,8 @@ func (b *browser) read() {
 // call calls a method of the protocol in a session ("" for the browser itself)
 // and unmarshals its result into out, which may be nil.
 func (b *browser) call(session, method string, params, out any) error {
-	b.mu.Lock()
-	b.last++
-	id, ch := b.last, make(chan answer, 1)
-	b.waiting[id] = ch
-	b.mu.Unlock()
-	m := map[string]any{"id": id, "method": method, "params": params}
-	if session != "" {
-		m["sessionId"] = session
-	}
-	text, err := json.Marshal(m)
+	ch, err := b.send(session, method, params)
 	if err != nil {
-		return err
-	}
-	if err := b.conn.Write(context.Background(), websocket.MessageText, text); err != nil {
 		return err
 	}
 	select {
@@ -137,6 +125,24 @@ func (b *browser) call(session, method string, params, out any) error {
 	case <-time.After(30 * time.Second):
 		return fmt.Errorf("%s: no answer", method)
 	}
+}
+
+// send calls a method and returns where its answer will come.
+func (b *browser) send(session, method string, params any) (<-chan answer, error) {
+	b.mu.Lock()
+	b.last++
+	id, ch := b.last, make(chan answer, 1)
+	b.waiting[id] = ch
+	b.mu.Unlock()
+	m := map[string]any{"id": id, "method": method, "params": params}
+	if session != "" {
+		m["sessionId"] = session
+	}
+	text, err := json.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	return ch, b.conn.Write(context.Background(), websocket.MessageText, text)
 }
 
 func (b *browser) must(session, method string, params, out any) {
@@ -222,6 +228,14 @@ func (p *tab) eval(expression string, out any) {
 func (p *tab) close() {
 	p.t.Helper()
 	p.must("", "Target.closeTarget", map[string]any{"targetId": p.target}, nil)
+}
+
+// crash kills the page's process, which answers nothing.
+func (p *tab) crash() {
+	p.t.Helper()
+	if _, err := p.send(p.session, "Page.crash", map[string]any{}); err != nil {
+		p.t.Fatal(err)
+	}
 }
 
 // offline takes the network away from a page or worker, or gives it back.

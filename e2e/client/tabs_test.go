@@ -120,7 +120,7 @@ func (s *site) testHeir(t *testing.T, b *browser, lines []*line, id int64, want,
 			worker.close()
 		}
 	} else {
-		lines[0].close()
+		lines[0].crash()
 		lines = lines[1:]
 	}
 	lines[1].await("another holds the line", 5*time.Second, func(o told) bool {
