@@ -87,7 +87,7 @@ func TestArrival(t *testing.T) {
 
 // TestLiveIsNoReasonToLookTwice has the first look begin as soon as the hub lets it.
 func TestLiveIsNoReasonToLookTwice(t *testing.T) {
-	for range 300 {
+	for range 1500 {
 		h, live := new(held), make(chan struct{})
 		h.live.Store(&live)
 		ready, began := make(chan struct{}), make(chan struct{})
