@@ -79,6 +79,14 @@ func TestPage(t *testing.T) {
 		t.Logf("the body is %q: the plugin's own escaping is left to the server", got)
 	}
 
+	// The gateway may have an origin of its own; tabs share the line all the same.
+	away := map[string]any{"url": s.fronts["no WebSocket"] + "/holdline/v1", "channels": []string{otherChannel}, "token": s.token(otherChannel)}
+	p.line("away", away).awaitOpen("sse", 5*time.Second)
+	p.line("away too", away).awaitOpen("sse", 5*time.Second)
+	if n := s.held(); n != 3 {
+		t.Errorf("%d connections where there are three kinds of line", n)
+	}
+
 	// As a module it is the same client.
 	p.eval(`import("/client/holdline.mjs").then((m) => { if (m.Holdline !== window.Holdline || m.default !== m.Holdline) throw new Error("another client"); })`, nil)
 
