@@ -195,7 +195,8 @@ func (g *Gateway) connectSite(ctx context.Context, sink wpdb.Sink) (b *Backend, 
 		}
 	}})
 	for _, f := range feeds {
-		if src, ok := f.source.(*wplc.Source); ok {
+		// Where Routes stand in for it, there is no WordPress.
+		if src, ok := f.source.(*wplc.Source); ok && g.opt.Routes == nil {
 			loops = g.newLoops(src, db, site, auth)
 		}
 	}

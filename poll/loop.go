@@ -158,10 +158,14 @@ func (l *Loops) Serve(w http.ResponseWriter, r *http.Request, req LoopRequest) e
 		return l.hold(w, r, h, pause)
 	}
 	defer h.leave()
-	if err := h.respond(w, reply); err != nil || r.Context().Err() != nil {
+	if r.Context().Err() != nil {
 		return nil // a browser that has left is nobody's fault
 	}
-	h.told(reply)
+	// Afterwards the context says nothing: a web server that has the whole answer
+	// may end the connection at once.
+	if err := h.respond(w, reply); err == nil {
+		h.told(reply)
+	}
 	return nil
 }
 

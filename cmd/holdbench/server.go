@@ -91,6 +91,7 @@ func (h *holdline) environment(admin netip.AddrPort) []string {
 		"HOLDLINE_AUTH_SECRET=" + h.secret,
 		"HOLDLINE_TAIL_INTERVAL=" + h.interval.String(),
 		"HOLDLINE_HEARTBEAT=15s",
+		"HOLDLINE_STATE_DIR=off",
 		"HOLDLINE_LIMITS_CONNECTIONS=" + many,
 		"HOLDLINE_LIMITS_PER_ADDRESS=" + many,
 		"HOLDLINE_LIMITS_PER_USER=" + many,

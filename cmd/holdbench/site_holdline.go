@@ -70,5 +70,6 @@ func (h *siteHoldline) environment(s *wpsite.Site, secretFile string) []string {
 		"HOLDLINE_AUTH_SECRET_FILE=" + secretFile,
 		"HOLDLINE_LIMITS_PER_ADDRESS=" + many,
 		"HOLDLINE_LIMITS_PER_USER=" + many,
+		"HOLDLINE_STATE_DIR=" + filepath.Join(filepath.Dir(secretFile), "state"),
 	}
 }

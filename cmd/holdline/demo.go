@@ -68,6 +68,7 @@ func demoConfig(cfg config.Config) config.Config {
 	cfg.WordPress = config.WordPress{}
 	cfg.Sources = nil
 	cfg.Auth.Secret = config.NewSecret(rand.Text() + rand.Text())
+	cfg.StateDir = config.StateOff // its database does not live longer than it
 	return cfg
 }
 
