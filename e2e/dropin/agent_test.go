@@ -28,7 +28,7 @@ func login(s *stage, user string) *agent {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	b := newBrowser(s.t, s.url)
+	b := newBrowser(s)
 	cookies, err := http.ParseCookie(header)
 	if err != nil {
 		s.t.Fatal(err)
@@ -54,6 +54,8 @@ type window struct {
 	status string // of the chat
 	list   string // of the dashboard: the last one, sent back byte for byte
 	rows   map[string]string
+	said   map[string]bool // texts that the chat shows
+	again  map[teller]int  // how many of them were told once more
 }
 
 var ajaxNonce = regexp.MustCompile(`var wplc_ajax_nonce = "([^"]+)"`)
@@ -88,6 +90,7 @@ func (a *agent) load(cid string) *window {
 	w := &window{
 		agent: a, seen: a.s.newRecord(), ctx: ctx, leave: cancel,
 		nonce: nonce[1], cid: cid, status: "3", list: "false", rows: map[string]string{},
+		said: map[string]bool{}, again: map[teller]int{},
 	}
 	a.t.Cleanup(w.close)
 	return w
@@ -133,12 +136,28 @@ func (w *window) once(first bool) bool {
 		w.seen.add("the loop is stopped")
 		return false
 	case got.body != "":
-		w.handle(got.body)
+		w.handle(got.body, tellerOf(got))
 	}
 	return got.status != http.StatusNotFound && w.wait(w.ctx, pause)
 }
 
-func (w *window) handle(body string) {
+// teller is who has made an answer.
+type teller string
+
+const (
+	byPHP      teller = "PHP"
+	byHoldline teller = "Holdline"
+)
+
+// tellerOf goes by the header that PHP alone sends (expose_php).
+func tellerOf(got answer) teller {
+	if got.header.Get("X-Powered-By") != "" {
+		return byPHP
+	}
+	return byHoldline
+}
+
+func (w *window) handle(body string, from teller) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var a struct {
@@ -163,7 +182,12 @@ func (w *window) handle(body string) {
 	}
 	for _, messages := range []json.RawMessage{a.History, a.Message} {
 		for _, e := range entries(messages) {
-			w.seen.say(e.value) // the agents' script shows what it is told, twice if it is told twice
+			// The agents' script shows what it is told, twice if it is told twice.
+			text := messageText(w.seen.say(e.value))
+			if w.said[text] {
+				w.again[from]++
+			}
+			w.said[text] = true
 		}
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"strings"
-	"testing"
 	"time"
 )
 
@@ -28,22 +27,32 @@ const userAgent = "Mozilla/5.0 (X11; Linux x86_64) Chrome/126.0"
 // fast is the pace of tests that have no time: a tenth of the plugin's pauses.
 const fast = 0.1
 
-func newBrowser(t *testing.T, front string) *browser {
-	t.Helper()
-	u, err := url.Parse(front)
+// pace is that of the stage's browsers. Apache does not say when a browser leaves, so
+// that behind it Holdline takes an answer for received only if the page polls again
+// as the plugin's script does.
+func (s *stage) pace() float64 {
+	if s.front == apache {
+		return 1
+	}
+	return fast
+}
+
+func newBrowser(s *stage) *browser {
+	s.t.Helper()
+	u, err := url.Parse(s.url)
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	jar, err := cookiejar.New(nil)
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	transport := &http.Transport{
 		DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
 		MaxIdleConnsPerHost: 8,
 	}
-	t.Cleanup(transport.CloseIdleConnections)
-	return &browser{client: &http.Client{Transport: transport, Jar: jar}, front: u, referer: front + "/shop/", pace: fast}
+	s.t.Cleanup(transport.CloseIdleConnections)
+	return &browser{client: &http.Client{Transport: transport, Jar: jar}, front: u, referer: s.url + "/shop/", pace: s.pace()}
 }
 
 // answer is what a browser got.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"holdline/internal/wpsite"
 )
@@ -55,7 +58,34 @@ func newHeldGround(ctx context.Context, dir string) (*ground, error) {
 	if err := g.writeRules(); err != nil {
 		return g, err
 	}
-	return g, g.configure(ctx)
+	if err := g.configure(ctx); err != nil {
+		return g, err
+	}
+	return g, g.awaitConfig(ctx)
+}
+
+// awaitConfig waits until PHP has the secret: its opcache looks every two seconds
+// whether wp-config.php has changed, and Holdline, once refused, asks again after a
+// minute.
+func (g *ground) awaitConfig(ctx context.Context) error {
+	want := g.opts.Holdline + "/holdline/v1 " + secret
+	got := ""
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); pass(ctx, 100*time.Millisecond) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.upstream(nginx)+ajaxPath+"?action=dropin_config", http.NoBody)
+		if err != nil {
+			return err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return err
+		}
+		text, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if got = string(text); err != nil || got == want {
+			return err
+		}
+	}
+	return fmt.Errorf("PHP does not take the new wp-config.php: it has %q", got)
 }
 
 func (g *ground) up(ctx context.Context) error {

@@ -32,8 +32,8 @@ func (s *stage) newRecord() *record {
 	return &record{sites: strings.NewReplacer(s.site.URL, "SITE", s.site.ApacheURL, "SITE")}
 }
 
-// add notes a line.
-func (r *record) add(line string) {
+// add notes a line, and returns it as it is kept.
+func (r *record) add(line string) string {
 	line = r.sites.Replace(line)
 	line = cidInText.ReplaceAllString(line, "cid=${1}N")
 	line = timeInText.ReplaceAllString(line, "TIME")
@@ -41,16 +41,17 @@ func (r *record) add(line string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lines = append(r.lines, line)
+	return line
 }
 
-// say notes one message as an answer had it: text, and all other keys with their types.
-func (r *record) say(message json.RawMessage) {
+// say notes one message as an answer had it: text, and all other keys with their
+// types. It returns the line.
+func (r *record) say(message json.RawMessage) (line string) {
 	var m map[string]any
 	decoder := json.NewDecoder(bytes.NewReader(message))
 	decoder.UseNumber()
 	if err := decoder.Decode(&m); err != nil {
-		r.add("no message: " + string(message))
-		return
+		return r.add("no message: " + string(message))
 	}
 	if other, ok := m["other"].(map[string]any); ok {
 		for _, key := range []string{"datetime", "datetimeUTC"} {
@@ -59,7 +60,7 @@ func (r *record) say(message json.RawMessage) {
 			}
 		}
 	}
-	r.add("says " + encode(m))
+	return r.add("says " + encode(m))
 }
 
 // encode writes JSON whose keys are in the order of the alphabet.

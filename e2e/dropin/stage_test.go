@@ -73,7 +73,8 @@ func (g *ground) stage(t *testing.T, w way, f front, settings ...string) *stage 
 		"HOLDLINE_WORDPRESS_CONFIG=" + g.site.Config, "HOLDLINE_WORDPRESS_UPSTREAM=" + g.upstream(f),
 		"HOLDLINE_DATABASE_USER=" + g.site.HoldlineUser, "HOLDLINE_DATABASE_PASSWORD=" + g.site.HoldlinePassword,
 		"HOLDLINE_AUTH_SECRET_FILE=" + g.secretFile, "HOLDLINE_LOOPS_WPLC_ANSWER=" + w.answer,
-		"HOLDLINE_TRUSTED_PROXIES=127.0.0.1", "HOLDLINE_LIMITS_PER_ADDRESS=5000",
+		"HOLDLINE_TRUSTED_PROXIES=127.0.0.1", "HOLDLINE_LIMITS_PER_ADDRESS=5000", "HOLDLINE_LOG_LEVEL=debug",
+		"HOLDLINE_STATE_DIR=" + t.TempDir(), // ids come again with each test, but a kill is within one
 	}, settings...)
 	s.startHoldline()
 	return s
@@ -192,7 +193,7 @@ func start(t *testing.T, cmd *exec.Cmd) *process {
 		p.kill(t)
 		if text, err := os.ReadFile(log.Name()); err == nil && t.Failed() {
 			lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-			t.Logf("Holdline wrote:\n%s", strings.Join(lines[max(0, len(lines)-20):], "\n"))
+			t.Logf("Holdline wrote:\n%s", strings.Join(lines[max(0, len(lines)-40):], "\n"))
 		}
 	})
 	return p

@@ -84,7 +84,7 @@ func TestAdoption(t *testing.T) {
 			for i, want := range []bool{tt.first, tt.then} {
 				b := stranger(s)
 				if i == 0 {
-					b = newBrowser(t, s.url)
+					b = newBrowser(s)
 				}
 				got, err := b.ajax(s.ctx, form)
 				if err != nil || got.status != http.StatusOK || strings.Contains(got.body, private[0]) != want {
@@ -129,7 +129,7 @@ func (s *stage) rows(cid string) string {
 
 // stranger is a browser in another house than the others.
 func stranger(s *stage) *browser {
-	b := newBrowser(s.t, s.url)
+	b := newBrowser(s)
 	transport := b.client.Transport.(*http.Transport)
 	transport.DialContext = (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).DialContext
 	return b
@@ -148,11 +148,20 @@ func boundStranger(s *stage) *browser {
 // trick is one way to ask for a chat. The body may have the number as %[1]s.
 type trick struct {
 	name, query, contentType, body string
+	refused                        bool // by Holdline itself; else PHP may make the sender a chat of his own
 }
 
 func tricks(cid string) []trick {
 	const poll = "action=wplc_call_to_server_visitor&wplcsession=1&status="
-	plainly := func(name, body string) trick { return trick{name, "", formType, strings.ReplaceAll(body, "CID", cid)} }
+	plainly := func(name, body string) trick {
+		return trick{name: name, contentType: formType, body: strings.ReplaceAll(body, "CID", cid)}
+	}
+	refused := func(name, body string) trick {
+		t := plainly(name, body)
+		t.refused = true
+		return t
+	}
+	whole := poll + "5&short_poll=true&cid=" + cid
 	all := []trick{
 		plainly("held poll", poll+"3&cid=CID"),
 		plainly("short poll", poll+"3&cid=CID&short_poll=true"),
@@ -162,7 +171,7 @@ func tricks(cid string) []trick {
 		plainly("waiting", poll+"2&cid=CID&short_poll=true"),
 		plainly("no status", "action=wplc_call_to_server_visitor&cid=CID"),
 		plainly("blank behind", poll+"5&short_poll=true&cid=CID+"),
-		plainly("blank before", poll+"5&short_poll=true&cid=+CID"),
+		refused("blank before", poll+"5&short_poll=true&cid=+CID"),
 		plainly("tab before", poll+"5&short_poll=true&cid=%09CID"),
 		plainly("letter behind", poll+"5&short_poll=true&cid=CIDx"),
 		plainly("exponent", poll+"5&short_poll=true&cid=CIDe0"),
@@ -176,19 +185,25 @@ func tricks(cid string) []trick {
 		plainly("twice", poll+"5&short_poll=true&cid=999&cid=CID"),
 		plainly("percent in names", "%61ction=wplc_call_to_server_visitor&%63id=CID&s%74atus=5&short%5Fpoll=true"),
 		plainly("percent in action", "action=wplc%5Fcall_to_server%5Fvisitor&cid=CID&status=5&short_poll=true"),
-		plainly("blank before names", "+action=wplc_call_to_server_visitor&+cid=CID&+status=5&+short_poll=true"),
+		refused("blank before names", "+action=wplc_call_to_server_visitor&+cid=CID&+status=5&+short_poll=true"),
+		refused("blank before action", "+action=wplc_call_to_server_visitor&cid=CID&status=5&short_poll=true"),
+		refused("blanks before the number's name", poll+"5&short_poll=true&%20%20cid=CID"),
+		refused("blank before one of two numbers' names", poll+"5&short_poll=true&cid=999&+cid=CID"),
 		plainly("dots in names", "action=wplc_call_to_server_visitor&cid=CID&status=5&short.poll=true"),
 		plainly("NUL in names", "action=wplc_call_to_server_visitor&cid%00x=CID&status=5&short_poll=true"),
-		plainly("action twice", "action=wplc_get_chat_box&action=wplc_call_to_server_visitor&cid=CID&status=5&short_poll=true"),
+		refused("action twice", "action=wplc_get_chat_box&action=wplc_call_to_server_visitor&cid=CID&status=5&short_poll=true"),
+		refused("action twice, the other last", poll+"5&action=wplc_get_chat_box&cid=CID&short_poll=true"),
+		refused("action twice, with a blank", "action=wplc_get_chat_box&+action=wplc_call_to_server_visitor&cid=CID&status=5&short_poll=true"),
+		refused("the same action twice", poll+"5&action=wplc_call_to_server_visitor&cid=CID&short_poll=true"),
 		plainly("padding before", "padding="+strings.Repeat("x", 1<<20+1<<17)+"&"+poll+"5&short_poll=true&cid=CID"),
 		plainly("many fields before", strings.Repeat("a=1&", 990)+poll+"5&short_poll=true&cid=CID"),
-		{"multipart", "", "", poll + "5&short_poll=true&cid=" + cid},
-		{"action in the query too", "?action=wplc_call_to_server_visitor&cid=999", formType, poll + "5&short_poll=true&cid=" + cid},
-		{"other action in the query", "?action=wplc_get_chat_box", formType, poll + "5&short_poll=true&cid=" + cid},
-		{"other letters in the type", "", "Application/X-WWW-Form-URLencoded", poll + "5&short_poll=true&cid=" + cid},
-		{"type with a comma", "", "application/x-www-form-urlencoded, text/plain", poll + "5&short_poll=true&cid=" + cid},
-		{"no type", "", "text/plain", poll + "5&short_poll=true&cid=" + cid},
-		{"nothing in the body", "?" + poll + "5&short_poll=true&cid=" + cid, formType, ""},
+		{name: "multipart", body: whole},
+		{name: "action in the query too", query: "?action=wplc_call_to_server_visitor&cid=999", contentType: formType, body: whole},
+		{name: "other action in the query", query: "?action=wplc_get_chat_box", contentType: formType, body: whole},
+		{name: "other letters in the type", contentType: "Application/X-WWW-Form-URLencoded", body: whole},
+		{name: "type with a comma", contentType: "application/x-www-form-urlencoded, text/plain", body: whole},
+		{name: "no type", contentType: "text/plain", body: whole},
+		{name: "nothing in the body", query: "?" + whole, contentType: formType},
 		plainly("agents' loop", "action=wplc_admin_long_poll_chat&first_run=true&cid=CID"),
 		plainly("agents' list", "action=wplc_admin_long_poll&wplc_update_admin_chat_table=false"),
 	}
@@ -226,6 +241,9 @@ func askForLoops(s *stage, who string, b *browser, cid string) {
 				if strings.Contains(got.body, word) {
 					s.t.Errorf("%s, %s: got %q in %q", who, trick.name, word, got.body)
 				}
+			}
+			if trick.refused && (got.status != http.StatusOK || got.body != "") {
+				s.t.Errorf("%s, %s: %d %.300q, want it refused with PHP's empty answer", who, trick.name, got.status, got.body)
 			}
 			// PHP may make a chat of the sender's own, or know no such action.
 			own := strings.HasPrefix(got.body, `{"check":true,"debug":"","cid":`)

@@ -51,7 +51,7 @@ var restToken = regexp.MustCompile(`var wplc_restapi_token = "([^"]+)"`)
 // visit loads a page in a browser of its own.
 func visit(s *stage, session string) *visitor {
 	s.t.Helper()
-	return open(s, newBrowser(s.t, s.url), session, "/shop/", s.newRecord())
+	return open(s, newBrowser(s), session, "/shop/", s.newRecord())
 }
 
 // open loads a page, and returns when its first poll was answered.

@@ -7,6 +7,7 @@
 foreach ( array( 'wp_ajax_', 'wp_ajax_nopriv_' ) as $dropin_who ) {
 	add_action( $dropin_who . 'dropin_echo', 'dropin_echo' );
 	add_action( $dropin_who . 'dropin_stream', 'dropin_stream' );
+	add_action( $dropin_who . 'dropin_config', 'dropin_config' );
 }
 
 function dropin_server( $name ) {
@@ -49,6 +50,11 @@ function dropin_echo() {
 	}
 	echo $body;
 	exit;
+}
+
+// What wp-config.php says, as far as PHP has noticed.
+function dropin_config() {
+	exit( ( defined( 'HOLDLINE_URL' ) ? HOLDLINE_URL : '' ) . ' ' . ( defined( 'HOLDLINE_SECRET' ) ? HOLDLINE_SECRET : '' ) );
 }
 
 // A line every 100 ms for five seconds, or until the browser goes.
