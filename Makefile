@@ -3,7 +3,7 @@ GO     ?= go
 BIN    := bin
 COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 
-.PHONY: run test build lint bench bench-site fuzz dist clean
+.PHONY: run test build lint client bench bench-site fuzz dist clean
 
 run: ## the demo, on a fresh machine too
 	./.ci/install mariadb
@@ -30,6 +30,10 @@ bench: build ## beside nginx's nchan in the same run
 bench-site: build ## PHP's held loops beside Holdline, on a real WordPress
 	./.ci/install all
 	$(BIN)/holdbench --scenario site --holdline $(BIN)/holdline --json $(BIN)/bench-site.json
+
+client: ## the browser client from its source, and what it weighs
+	cd wordpress/client && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
+	@printf 'holdline.js: %s bytes, %s compressed\n' $$(wc -c < wordpress/client/holdline.js) $$(gzip -9c wordpress/client/holdline.js | wc -c)
 
 fuzz: ## every parser of foreign bytes, FUZZTIME each (default 60s)
 	./.ci/fuzz
