@@ -102,6 +102,7 @@ func (s *site) knock(tb testing.TB, transport, channels string, asks ...ask) *an
 func (s *site) hold(tb testing.TB, transport, channels string, asks ...ask) *held {
 	tb.Helper()
 	h := &held{over: make(chan struct{})}
+	before := s.gw.Held()
 	if transport != "poll" {
 		a := s.knock(tb, transport, channels, asks...)
 		if !a.ok() {
@@ -109,9 +110,10 @@ func (s *site) hold(tb testing.TB, transport, channels string, asks ...ask) *hel
 		}
 		h.body = a.Body
 		go h.drain(a.Body)
+		// The head may be here before the connection is held.
+		s.await(tb, "a stream is held", func() bool { return s.gw.Held() > before || h.isOver() })
 		return h
 	}
-	before := s.gw.Held()
 	ctx, cancel := context.WithCancel(context.Background())
 	h.body = closer(cancel)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base+"/poll?"+url.Values{"channels": {channels}, "wait": {"55"}, "cursor": {s.present(tb, channels, asks)}}.Encode(), nil)

@@ -143,7 +143,7 @@ func TestDrainLetsEveryoneGoInOrder(t *testing.T) {
 		Events []chat.Event
 	}
 	if err := json.Unmarshal([]byte(asked.wait(t)), &told); err != nil || asked.head.StatusCode != 200 || !asked.head.Close || told.Cursor == "" || len(told.Events) != 0 {
-		t.Errorf("poll: %s %v", asked.rest, err)
+		t.Errorf("poll: %s %v (%v)", asked.rest, err, asked.err)
 	}
 	<-stopped
 	t.Logf("the stream's last words: %q", text[max(0, len(text)-90):])
