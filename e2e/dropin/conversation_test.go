@@ -21,31 +21,38 @@ type told struct {
 func TestConversation(t *testing.T) {
 	t.Parallel()
 	for _, f := range []front{nginx, apache} {
-		var want told
-		ok := t.Run(fmt.Sprint(php.name, " behind ", f), func(t *testing.T) {
-			want = converse(newStage(t, php, f))
-			t.Logf("the visitor saw\n%s\nthe agent saw, with %d lines twice,\n%s",
-				strings.Join(want.visitor, "\n"), want.repeats, strings.Join(want.agent, "\n"))
+		t.Run(string(f), func(t *testing.T) {
+			t.Parallel()
+			compareConversations(t, f)
 		})
-		for _, w := range []way{native, relay} {
-			if !ok {
-				break
-			}
-			t.Run(fmt.Sprint(w.name, " behind ", f), func(t *testing.T) {
-				got := converse(newStage(t, w, f))
-				for _, side := range []struct {
-					name      string
-					got, want []string
-				}{{"visitor", got.visitor, want.visitor}, {"agent", got.agent, want.agent}, {"agents' list", got.list, want.list}} {
-					if diff := cmp.Diff(side.want, side.got); diff != "" {
-						t.Errorf("the %s saw something else than with PHP (-PHP +Holdline):\n%s", side.name, diff)
-					}
-				}
-				if got.repeats > want.repeats {
-					t.Errorf("the agent saw %d lines twice, with PHP %d", got.repeats, want.repeats)
-				}
-			})
+	}
+}
+
+func compareConversations(t *testing.T, f front) {
+	var want told
+	ok := t.Run(php.name, func(t *testing.T) {
+		want = converse(newStage(t, php, f))
+		t.Logf("the visitor saw\n%s\nthe agent saw, with %d lines twice,\n%s",
+			strings.Join(want.visitor, "\n"), want.repeats, strings.Join(want.agent, "\n"))
+	})
+	for _, w := range []way{native, relay} {
+		if !ok {
+			break
 		}
+		t.Run(w.name, func(t *testing.T) {
+			got := converse(newStage(t, w, f))
+			for _, side := range []struct {
+				name      string
+				got, want []string
+			}{{"visitor", got.visitor, want.visitor}, {"agent", got.agent, want.agent}, {"agents' list", got.list, want.list}} {
+				if diff := cmp.Diff(side.want, side.got); diff != "" {
+					t.Errorf("the %s saw something else than with PHP (-PHP +Holdline):\n%s", side.name, diff)
+				}
+			}
+			if got.repeats > want.repeats {
+				t.Errorf("the agent saw %d lines twice, with PHP %d", got.repeats, want.repeats)
+			}
+		})
 	}
 }
 

@@ -24,26 +24,31 @@ func talk(s *stage) (ann *visitor, chat *window) {
 func TestKillAndStart(t *testing.T) {
 	t.Parallel()
 	for _, f := range []front{nginx, apache} {
-		for _, w := range []way{native, relay} {
-			t.Run(fmt.Sprint(w.name, " behind ", f), func(t *testing.T) {
-				c := startCrashes(newStage(t, w, f))
-				for range 2 {
-					c.exchange()
-					c.settle()
-					eventually(t, "both sides are held", 10*time.Second, func() bool { return c.s.heldLoops() >= 2 })
-					c.s.holdline.kill(t)
-					c.exchange()
-					c.s.startHoldline()
-					c.exchange()
-				}
-				c.settle()
-				toldOnce(t, "the visitor", c.ann.seen, "question", c.said)
-				toldOnce(t, "the agent", c.chat.seen, "answer", c.said)
-				if n := c.ann.seen.count("error"); n > 0 {
-					t.Errorf("the visitor's page showed %d errors:\n%s", n, strings.Join(c.ann.seen.all(), "\n"))
-				}
-			})
-		}
+		t.Run(string(f), func(t *testing.T) {
+			t.Parallel()
+			for _, w := range []way{native, relay} {
+				t.Run(w.name, func(t *testing.T) { killAndStart(newStage(t, w, f)) })
+			}
+		})
+	}
+}
+
+func killAndStart(s *stage) {
+	c := startCrashes(s)
+	for range 2 {
+		c.exchange()
+		c.settle()
+		eventually(s.t, "both sides are held", 10*time.Second, func() bool { return s.heldLoops() >= 2 })
+		s.holdline.kill(s.t)
+		c.exchange()
+		s.startHoldline()
+		c.exchange()
+	}
+	c.settle()
+	toldOnce(s.t, "the visitor", c.ann.seen, "question", c.said)
+	toldOnce(s.t, "the agent", c.chat.seen, "answer", c.said)
+	if n := c.ann.seen.count("error"); n > 0 {
+		s.t.Errorf("the visitor's page showed %d errors:\n%s", n, strings.Join(c.ann.seen.all(), "\n"))
 	}
 }
 

@@ -15,17 +15,20 @@ import (
 func TestBrowserGoesAwayInMidHold(t *testing.T) {
 	t.Parallel()
 	for _, f := range []front{nginx, apache} {
-		for _, w := range []way{php, native, relay} {
-			t.Run(fmt.Sprint(w.name, " behind ", f), func(t *testing.T) {
-				s := newStage(t, w, f)
-				s.holdFor(48, 250*time.Millisecond) // longer than the whole test
-				lost, browsers := goneInMidHold(s)
-				t.Logf("lost %d of %d messages", lost, browsers)
-				if w != php && lost > 0 {
-					t.Errorf("%d of %d messages were lost", lost, browsers)
-				}
-			})
-		}
+		t.Run(string(f), func(t *testing.T) {
+			t.Parallel()
+			for _, w := range []way{php, native, relay} {
+				t.Run(w.name, func(t *testing.T) {
+					s := newStage(t, w, f)
+					s.holdFor(48, 250*time.Millisecond) // longer than the whole test
+					lost, browsers := goneInMidHold(s)
+					t.Logf("lost %d of %d messages", lost, browsers)
+					if w != php && lost > 0 {
+						t.Errorf("%d of %d messages were lost", lost, browsers)
+					}
+				})
+			}
+		})
 	}
 }
 

@@ -43,6 +43,9 @@ func newPlainGround(ctx context.Context) (*ground, error) {
 // have the rules that `holdline snippet` prints.
 func newHeldGround(ctx context.Context, dir string) (*ground, error) {
 	g := &ground{opts: wpsite.Options{Children: 12}, secretFile: filepath.Join(dir, "secret")}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
 	if err := os.WriteFile(g.secretFile, []byte(secret), 0o600); err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,10 +29,14 @@ var (
 // What the tests of the package share. They run side by side where they are on
 // different sites; the longest has two of its own.
 var (
-	program string  // the built holdline
-	plain   *ground // PHP alone
-	held    *ground // Holdline in the path of both fronts
+	program string            // the built holdline
+	plain   *ground           // PHP alone
+	held    map[front]*ground // Holdline in the path of both fronts, a site for the tests of each
 )
+
+// atOnce is how many tests run or wait for their site: they wait for pauses and other
+// programs, not for the processor.
+const atOnce = "20"
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -55,18 +60,32 @@ func run(m *testing.M) (code int, err error) {
 			return 1, fmt.Errorf("build the program: %w\n%s", err, out)
 		}
 	}
+	if err := flag.Set("test.parallel", atOnce); err != nil {
+		return 1, err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	if plain, err = newPlainGround(ctx); err == nil {
-		held, err = newHeldGround(ctx, dir)
-	}
-	code = 1
+	code, err = 1, prepare(ctx, dir)
 	if err == nil {
 		code = m.Run()
 	}
-	err = errors.Join(err, plain.down(), held.down())
+	err = errors.Join(err, plain.down(), held[nginx].down(), held[apache].down())
 	if err == nil && code == 0 {
 		err = goleak.Find()
 	}
 	return code, err
+}
+
+// prepare brings up the sites. What did not fail has to be brought down.
+func prepare(ctx context.Context, dir string) error {
+	var all sync.WaitGroup
+	var errs [3]error
+	var behind [2]*ground
+	all.Go(func() { plain, errs[0] = newPlainGround(ctx) })
+	for i, f := range []front{nginx, apache} {
+		all.Go(func() { behind[i], errs[i+1] = newHeldGround(ctx, filepath.Join(dir, string(f))) })
+	}
+	all.Wait()
+	held = map[front]*ground{nginx: behind[0], apache: behind[1]}
+	return errors.Join(errs[:]...)
 }

@@ -47,7 +47,7 @@ func newStage(t *testing.T, w way, f front, settings ...string) *stage {
 	t.Helper()
 	g := plain
 	if w.answer != "" {
-		g = held
+		g = held[f]
 	}
 	return g.stage(t, w, f, settings...)
 }
