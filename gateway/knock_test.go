@@ -116,7 +116,9 @@ func (s *site) hold(tb testing.TB, transport, channels string, asks ...ask) *hel
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	h.body = closer(cancel)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base+"/poll?"+url.Values{"channels": {channels}, "wait": {"55"}, "cursor": {s.present(tb, channels, asks)}}.Encode(), nil)
+	cursor := s.present(tb, channels, asks)
+	s.await(tb, "the polls for the present are over", func() bool { return s.gw.Held() <= before })
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base+"/poll?"+url.Values{"channels": {channels}, "wait": {"55"}, "cursor": {cursor}}.Encode(), nil)
 	if err != nil {
 		tb.Fatal(err)
 	}
