@@ -213,11 +213,11 @@ func (d *Desk) mark(delivered []int64) {
 // suppose is move for an answer in doubt. The client stays where it is, but should
 // this process be killed before it is known more, the next one takes the answer for
 // received: browsers that leave are rare.
-func (d *Desk) suppose(key string, page habits, base, next LoopCursor, delivered []int64) {
+func (d *Desk) suppose(key string, base, next LoopCursor, delivered []int64) {
 	if next.known {
 		d.kept.position(key, d.cursors.get(key).moved(base, next, delivered))
 	}
-	d.doubts.add(key, page, unsure{
+	d.doubts.add(key, unsure{
 		settle: func(received bool) {
 			if received {
 				d.move(key, base, next, delivered)

@@ -17,50 +17,30 @@ const (
 	doubtLook = 5 * time.Second
 )
 
-// habits are how a page's script shows, by the time of its next poll, whether it
-// got the answer to the last one.
-type habits struct {
-	doubtful bool // it does show that, and cannot be known otherwise
-	// leavesOut tells that the page shows no message twice, so that in doubt it may be
-	// told again.
-	leavesOut bool
-}
+// maxRepeats bounds how often the same client is told again because of the time of
+// its polls: other scripts may have other pauses.
+const maxRepeats = 3
 
-// habits of the plugin's script that made a request. Agents of 5.x poll again
-// without a pause. A dashboard is told the whole list each time.
-func (d *Desk) habitsOf(l *Loop) habits {
-	version8 := d.src.facts.Version == 8
-	return habits{
-		doubtful:  l.Careful && l.CID > 0 && (version8 || !l.Agent),
-		leavesOut: version8 && !l.Agent,
-	}
+// inDoubt tells whether it is to be judged by the next poll if an answer to this
+// request arrived. Only visitors' pages of 8.x leave out what they have. To all
+// others a repeat is a fault that a person sees, and the time of a poll is too weak
+// a sign for that; what they miss behind such a proxy they miss with PHP as well,
+// until the page is loaded again.
+func (d *Desk) inDoubt(l *Loop) bool {
+	return l.Careful && d.src.facts.Version == 8 && !l.Agent && l.CID > 0
 }
 
 // got tells whether a page that polls again so long after an answer was sent has
 // got it. If it has not, it polls at any time: its script tries again 5 s after it
-// has met an error, whenever that was. So one that leaves out what it has is told
-// again unless it is punctual; others only if it is certain that they got nothing.
-func (h habits) got(after time.Duration) bool {
-	return after >= soonest && (!h.leavesOut || after <= latest)
-}
-
-// maxRepeats bounds how often the same client is told again because of the time of
-// its polls: two windows of one agent poll under the same name, and other scripts may
-// have other pauses.
-func (h habits) maxRepeats() int {
-	if h.leavesOut {
-		return 3
-	}
-	return 1
-}
+// has met an error, whenever that was. So it is told again unless it is punctual.
+func got(after time.Duration) bool { return after >= soonest && after <= latest }
 
 // doubt is an answer of which nobody knows whether it found its browser.
 type doubt struct {
 	at      time.Time // when it was sent, or was found not to have arrived
 	about   []unsure  // none once it has been judged
 	repeats int
-	// patient is set for a page that can be told again however late it comes back.
-	patient, marked bool
+	marked  bool // read flags do not wait as long as the page may stay away
 }
 
 // unsure is what hangs on an answer. Both are called with the lock.
@@ -80,7 +60,7 @@ type doubts struct {
 func newDoubts() *doubts { return &doubts{byKey: make(map[string]*doubt)} }
 
 // add begins to doubt.
-func (q *doubts) add(key string, page habits, about unsure) {
+func (q *doubts) add(key string, about unsure) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	d := q.byKey[key]
@@ -89,7 +69,7 @@ func (q *doubts) add(key string, page habits, about unsure) {
 			about.settle(true)
 			return
 		}
-		d = &doubt{patient: page.leavesOut}
+		d = &doubt{}
 		q.byKey[key] = d
 	}
 	d.at, d.about, d.marked = time.Now(), append(d.about, about), false
@@ -97,14 +77,14 @@ func (q *doubts) add(key string, page habits, about unsure) {
 
 // judge is told of each new poll and when it came. One that came before the answer
 // was sent says nothing: it was held beside.
-func (q *doubts) judge(key string, came time.Time, page habits) {
+func (q *doubts) judge(key string, came time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	d := q.byKey[key]
 	if d == nil || d.about == nil || came.Before(d.at) {
 		return
 	}
-	if page.got(came.Sub(d.at)) || d.repeats >= page.maxRepeats() {
+	if got(came.Sub(d.at)) || d.repeats >= maxRepeats {
 		delete(q.byKey, key)
 		d.end(true)
 		return
@@ -130,8 +110,8 @@ func (q *doubts) expire() {
 	for key, d := range q.byKey {
 		age := time.Since(d.at)
 		switch {
-		case age < doubtLife || d.patient && d.marked && age < clientLife:
-		case d.patient && d.about != nil && age < clientLife:
+		case age < doubtLife || d.marked && age < clientLife:
+		case d.about != nil && age < clientLife:
 			d.marked = true
 			for _, about := range d.about {
 				about.mark()

@@ -18,9 +18,9 @@ func TestAnswersInDoubt(t *testing.T) {
 		after time.Duration
 		again string // pages that are told again
 	}{
-		{0, "visitor of 8.x, agent of 8.x, visitor of 5.x"},
-		{300 * time.Millisecond, "visitor of 8.x, agent of 8.x, visitor of 5.x"},
-		{soonest - time.Millisecond, "visitor of 8.x, agent of 8.x, visitor of 5.x"},
+		{0, "visitor of 8.x"},
+		{300 * time.Millisecond, "visitor of 8.x"},
+		{soonest - time.Millisecond, "visitor of 8.x"},
 		{1500 * time.Millisecond, ""},
 		{latest, ""},
 		{4 * time.Second, "visitor of 8.x"},
@@ -37,7 +37,7 @@ func TestAnswersInDoubt(t *testing.T) {
 						t.Fatalf("got %s", got)
 					}
 					loop.Told()
-					doubtful := p.name != "agent of 5.x" // who polls without a pause
+					doubtful := p.name == "visitor of 8.x" // whose page leaves out what it has
 					if (len(d.wrote.marks()) == 0) != doubtful {
 						t.Errorf("at once flags of %v", d.wrote.marks())
 					}
@@ -56,23 +56,27 @@ func TestAnswersInDoubt(t *testing.T) {
 	}
 }
 
-// A page in a hidden tab polls a minute later: the flags do not wait for it. Nor do
-// they when Holdline stops.
+// The flags of what is in doubt do not wait for a page in a hidden tab, which polls a
+// minute later. Nor do they when Holdline stops.
 func TestDoubtsEnd(t *testing.T) {
 	talks(t, "8", func(t *testing.T, start func(Keep) *desk) {
-		d := start(nil)
-		for _, wait := range []time.Duration{doubtLife + doubtLook, 0} {
-			d.wrote.take()
-			id := d.tell(41, true, "one")
-			loop := d.page(41, true, true)
+		for _, stops := range []bool{false, true} {
+			d := start(nil)
+			id := d.tell(41, false, "one")
+			loop := d.page(41, false, true)
 			look(t, loop, false)
 			loop.Told()
-			if wait == 0 {
-				d.close()
+			if len(d.wrote.marks()) > 0 {
+				t.Error("no doubt at all")
 			}
-			time.Sleep(wait)
-			if !slices.Equal(d.wrote.marks(), []int64{id}) || d.doubts.len() != 0 {
-				t.Errorf("after %v: flags of %v, %d doubts", wait, d.wrote.marks(), d.doubts.len())
+			if stops {
+				d.close()
+			} else {
+				time.Sleep(doubtLife + doubtLook)
+				defer d.close()
+			}
+			if !slices.Contains(d.wrote.marks(), id) || stops && d.doubts.len() != 0 {
+				t.Errorf("stops %v: flags of %v, %d doubts", stops, d.wrote.marks(), d.doubts.len())
 			}
 		}
 	})
@@ -101,7 +105,7 @@ func TestPatientDoubts(t *testing.T) {
 
 // Pages whose pauses are others are told again a few times and no more.
 func TestDoubtsAreFew(t *testing.T) {
-	for _, p := range pages[:3] {
+	for _, p := range pages[:1] {
 		talks(t, p.version, func(t *testing.T, start func(Keep) *desk) {
 			d := start(nil)
 			defer d.close()
@@ -116,8 +120,7 @@ func TestDoubtsAreFew(t *testing.T) {
 				loop.Told()
 				time.Sleep(150 * time.Millisecond)
 			}
-			want := 1 + d.habitsOf(&Loop{Agent: p.agent, CID: 1}).maxRepeats()
-			if told != want || len(d.wrote.marks()) == 0 {
+			if want := 1 + maxRepeats; told != want || len(d.wrote.marks()) == 0 {
 				t.Errorf("%s: told %d times, want %d", p.name, told, want)
 			}
 		})
@@ -131,10 +134,10 @@ func TestDoubtsOfTwoRequests(t *testing.T) {
 		n := newNotes()
 		d := start(n)
 		defer d.close()
-		dead, live := d.page(41, true, true), d.page(41, true, true)
+		dead, live := d.page(41, false, true), d.page(41, false, true)
 		look(t, dead, false)
 		look(t, live, false)
-		d.tell(41, true, "one")
+		d.tell(41, false, "one")
 		for _, loop := range []*NativeLoop{dead, live} {
 			if !strings.Contains(look(t, loop, false), "one") {
 				t.Error("lost")
@@ -142,7 +145,7 @@ func TestDoubtsOfTwoRequests(t *testing.T) {
 			loop.Told()
 		}
 		time.Sleep(1500 * time.Millisecond)
-		if got := look(t, d.page(41, true, true), false); got != "" || len(d.wrote.marks()) == 0 {
+		if got := look(t, d.page(41, false, true), false); got != "" || len(d.wrote.marks()) == 0 {
 			t.Errorf("told again: %s", got)
 		}
 	})
@@ -155,20 +158,20 @@ func TestDoubtsAndAKill(t *testing.T) {
 		n := newNotes()
 		d := start(n)
 		defer d.close()
-		d.tell(41, true, "one")
-		loop := d.page(41, true, true)
+		d.tell(41, false, "one")
+		loop := d.page(41, false, true)
 		look(t, loop, false)
 		loop.Told()
 		next := start(n)
 		defer next.close()
-		if got := look(t, next.page(41, true, true), false); got != "" {
+		if got := look(t, next.page(41, false, true), false); got != "" {
 			t.Errorf("told again: %s", got)
 		}
 		time.Sleep(300 * time.Millisecond)
-		look(t, d.page(41, true, true), false) // it has left again before Told
+		look(t, d.page(41, false, true), false) // it has left again before Told
 		last := start(n)
 		defer last.close()
-		if got := look(t, last.page(41, true, true), false); !strings.Contains(got, "one") {
+		if got := look(t, last.page(41, false, true), false); !strings.Contains(got, "one") {
 			t.Errorf("lost: %s", got)
 		}
 	})
@@ -203,7 +206,7 @@ func TestRelayInDoubt(t *testing.T) {
 						t.Error("kept while it counts as told")
 					}
 					time.Sleep(tc.after)
-					again := tc.visitor && (kind == "visitor" || tc.after < soonest)
+					again := tc.visitor && kind == "visitor"
 					loop := poll()
 					got := look(t, loop, false)
 					if again != strings.Contains(got, "hello") {

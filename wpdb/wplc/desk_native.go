@@ -60,7 +60,7 @@ func (l *NativeLoop) Answer(ctx context.Context, final bool) (*chat.Reply, error
 			return nil, nil
 		}
 		l.begun = true
-		d.doubts.judge(l.key, l.came, d.habitsOf(&l.loop))
+		d.doubts.judge(l.key, l.came)
 		l.base = d.cursors.get(l.key).LoopCursor
 		l.state.Cursor = l.base
 	}
@@ -86,8 +86,8 @@ func (l *NativeLoop) Answer(ctx context.Context, final bool) (*chat.Reply, error
 // doubt whether they arrive.
 func (l *NativeLoop) Told() {
 	d := l.desk
-	if page := d.habitsOf(&l.loop); page.doubtful && len(l.delivered) > 0 {
-		d.suppose(l.key, page, l.base, l.cursor, l.delivered)
+	if d.inDoubt(&l.loop) && len(l.delivered) > 0 {
+		d.suppose(l.key, l.base, l.cursor, l.delivered)
 	} else {
 		d.move(l.key, l.base, l.cursor, l.delivered)
 	}

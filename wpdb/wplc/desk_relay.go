@@ -112,18 +112,18 @@ func (l *RelayLoop) Answer(ctx context.Context, final bool) (*chat.Reply, error)
 func (l *RelayLoop) begin() {
 	d := l.desk
 	l.begun, l.began = true, time.Now()
-	d.doubts.judge(l.key, l.came, d.habitsOf(&l.loop))
+	d.doubts.judge(l.key, l.came)
 	l.base = d.cursors.get(l.key).LoopCursor
 	l.state = LoopState{Cursor: l.base, round: 1}
 }
 
 // Told lets go of the answer: a browser has it, unless that is in doubt.
 func (l *RelayLoop) Told() {
-	d, given, page := l.desk, l.given, l.desk.habitsOf(&l.loop)
+	d, given := l.desk, l.given
 	switch {
 	case given == nil:
 		return
-	case given.carries && page.doubtful:
+	case given.carries && d.inDoubt(&l.loop):
 		at := time.Now()
 		d.slots.suppose(given)
 		settle := func(received bool) {
@@ -133,7 +133,7 @@ func (l *RelayLoop) Told() {
 				d.slots.back(given)
 			}
 		}
-		d.doubts.add(l.key, page, unsure{settle: settle, mark: func() {}}) // PHP has marked
+		d.doubts.add(l.key, unsure{settle: settle, mark: func() {}}) // PHP has marked
 	default:
 		d.slots.tell(given, time.Now())
 	}
