@@ -120,13 +120,6 @@ func (w *written) marks() []int64 {
 	return slices.Clone(w.read)
 }
 
-// take forgets them.
-func (w *written) take() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.read = nil
-}
-
 func (w *written) Age() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
