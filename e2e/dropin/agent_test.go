@@ -149,9 +149,9 @@ const (
 	byHoldline teller = "Holdline"
 )
 
-// tellerOf goes by the header that PHP alone sends (expose_php).
+// tellerOf goes by the header that testdata/dropin.php sets.
 func tellerOf(got answer) teller {
-	if got.header.Get("X-Powered-By") != "" {
+	if got.header.Get("X-Answered-By") != "" {
 		return byPHP
 	}
 	return byHoldline

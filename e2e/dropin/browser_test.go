@@ -27,16 +27,6 @@ const userAgent = "Mozilla/5.0 (X11; Linux x86_64) Chrome/126.0"
 // fast is the pace of tests that have no time: a tenth of the plugin's pauses.
 const fast = 0.1
 
-// pace is that of the stage's browsers. Apache does not say when a browser leaves, so
-// that behind it Holdline takes an answer for received only if the page polls again
-// as the plugin's script does.
-func (s *stage) pace() float64 {
-	if s.front == apache {
-		return 1
-	}
-	return fast
-}
-
 func newBrowser(s *stage) *browser {
 	s.t.Helper()
 	u, err := url.Parse(s.url)
@@ -52,7 +42,7 @@ func newBrowser(s *stage) *browser {
 		MaxIdleConnsPerHost: 8,
 	}
 	s.t.Cleanup(transport.CloseIdleConnections)
-	return &browser{client: &http.Client{Transport: transport, Jar: jar}, front: u, referer: s.url + "/shop/", pace: s.pace()}
+	return &browser{client: &http.Client{Transport: transport, Jar: jar}, front: u, referer: s.url + "/shop/", pace: s.pace}
 }
 
 // answer is what a browser got.

@@ -74,7 +74,33 @@ func TestKillInTraffic(t *testing.T) {
 	c.chat.close()
 	t.Logf("the agent was told once more, of %d messages: %v", c.said, c.chat.again)
 	if n := c.chat.again[byHoldline]; n > 0 {
-		t.Errorf("Holdline told the agent %d of %d messages once more", n, c.said)
+		t.Errorf("Holdline told the agent %d messages once more, %d were said", n, c.said)
+	}
+}
+
+// TestKillAfterTelling kills Holdline as soon as the agent has read the messages, long
+// before they are marked. It is back before his window asks again, so nothing but its
+// state folder can keep it from telling them once more.
+func TestKillAfterTelling(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, native, nginx)
+	s.pace = 1
+	c := startCrashes(s)
+	for range 3 {
+		c.exchange()
+		c.chat.seen.await(t, fmt.Sprintf("answer %d.", c.said-1))
+		s.holdline.kill(t)
+		s.startHoldline()
+	}
+	c.exchange()
+	c.settle()
+	c.chat.close()
+	toldOnce(t, "the visitor", c.ann.seen, "question", c.said)
+	if n := c.chat.again[byHoldline]; n > 0 {
+		t.Errorf("Holdline told the agent %d messages once more, %d were said", n, c.said)
+	}
+	if n := c.chat.again[byPHP]; n > 0 {
+		t.Logf("Holdline was too late, and PHP told the agent %d messages once more", n)
 	}
 }
 

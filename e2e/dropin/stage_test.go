@@ -36,7 +36,8 @@ type stage struct {
 	ctx      context.Context
 	way      way
 	front    front
-	url      string // of the site, at the front
+	url      string  // of the site, at the front
+	pace     float64 // of its browsers
 	env      []string
 	holdline *process
 }
@@ -58,7 +59,12 @@ func (g *ground) stage(t *testing.T, w way, f front, settings ...string) *stage 
 	t.Cleanup(g.mu.Unlock)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute+*hourFor)
 	t.Cleanup(cancel)
-	s := &stage{ground: g, t: t, ctx: ctx, way: w, front: f, url: g.url(f)}
+	s := &stage{ground: g, t: t, ctx: ctx, way: w, front: f, url: g.url(f), pace: fast}
+	if f == apache {
+		// It does not say when a browser leaves. So Holdline takes an answer for received
+		// only if the page polls again as the plugin's script does.
+		s.pace = 1
+	}
 	eventually(t, "PHP is idle", time.Minute, func() bool {
 		busy, err := g.site.BusyWorkers(ctx)
 		return err == nil && busy == 0

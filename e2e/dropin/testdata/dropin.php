@@ -4,6 +4,8 @@
  * Description: Tells what of a request reached PHP, and answers bit by bit.
  */
 
+header( 'X-Answered-By: PHP' );
+
 foreach ( array( 'wp_ajax_', 'wp_ajax_nopriv_' ) as $dropin_who ) {
 	add_action( $dropin_who . 'dropin_echo', 'dropin_echo' );
 	add_action( $dropin_who . 'dropin_stream', 'dropin_stream' );
