@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -76,16 +75,17 @@ func run(m *testing.M) (code int, err error) {
 	return code, err
 }
 
-// prepare brings up the sites. What did not fail has to be brought down.
-func prepare(ctx context.Context, dir string) error {
-	var all sync.WaitGroup
-	var errs [3]error
-	var behind [2]*ground
-	all.Go(func() { plain, errs[0] = newPlainGround(ctx) })
-	for i, f := range []front{nginx, apache} {
-		all.Go(func() { behind[i], errs[i+1] = newHeldGround(ctx, filepath.Join(dir, string(f))) })
+// prepare brings up the sites, one after the other: each takes ports that are free at
+// the time. What did not fail has to be brought down.
+func prepare(ctx context.Context, dir string) (err error) {
+	if plain, err = newPlainGround(ctx); err != nil {
+		return err
 	}
-	all.Wait()
-	held = map[front]*ground{nginx: behind[0], apache: behind[1]}
-	return errors.Join(errs[:]...)
+	held = make(map[front]*ground)
+	for _, f := range []front{nginx, apache} {
+		if held[f], err = newHeldGround(ctx, filepath.Join(dir, string(f))); err != nil {
+			return err
+		}
+	}
+	return nil
 }
