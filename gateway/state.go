@@ -37,6 +37,9 @@ func (g *Gateway) openKeep(env func(string) (string, bool)) *keep.Map {
 			return nil
 		}
 	}
+	if errs == nil {
+		errs = append(errs, errors.New("none of STATE_DIRECTORY, XDG_STATE_HOME and HOME is set"))
+	}
 	g.log.Info("no folder for state: if Holdline is killed (not stopped), what browsers were told in its last seconds may be told again; "+
 		"set state_dir to a folder that it may write to, or to off", "error", errors.Join(errs...))
 	return nil
