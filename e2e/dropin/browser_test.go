@@ -11,15 +11,16 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
 // browser is what the windows of one browser share: cookies and connections.
 type browser struct {
 	client  *http.Client
-	front   *url.URL // the site's address, as the address bar has it
-	referer string   // the page that is open
-	pace    float64  // of the scripts' pauses; 1 is as in the plugin
+	front   *url.URL               // the site's address, as the address bar has it
+	referer atomic.Pointer[string] // the page that was opened last
+	pace    float64                // of the scripts' pauses; 1 is as in the plugin
 }
 
 const userAgent = "Mozilla/5.0 (X11; Linux x86_64) Chrome/126.0"
@@ -42,7 +43,10 @@ func newBrowser(s *stage) *browser {
 		MaxIdleConnsPerHost: 8,
 	}
 	s.t.Cleanup(transport.CloseIdleConnections)
-	return &browser{client: &http.Client{Transport: transport, Jar: jar}, front: u, referer: s.url + "/shop/", pace: s.pace}
+	b := &browser{client: &http.Client{Transport: transport, Jar: jar}, front: u, pace: s.pace}
+	page := s.url + "/shop/"
+	b.referer.Store(&page)
+	return b
 }
 
 // answer is what a browser got.
@@ -79,7 +83,7 @@ func (b *browser) ask(ctx context.Context, method, path, contentType, body strin
 		req.Header.Set("Content-Type", contentType)
 	}
 	req.Header.Set("User-Agent", userAgent)
-	req.Header.Set("Referer", b.referer)
+	req.Header.Set("Referer", *b.referer.Load())
 	req.Header.Set("Accept", "*/*")
 	resp, err := b.client.Do(req)
 	if err != nil {
@@ -104,7 +108,8 @@ func (b *browser) page(ctx context.Context, path string) (string, error) {
 		err = fmt.Errorf("%s: status %d", path, got.status)
 	}
 	if i := strings.IndexByte(path, '#'); err == nil && i < 0 {
-		b.referer = b.front.String() + path
+		open := b.front.String() + path
+		b.referer.Store(&open)
 	}
 	return got.body, err
 }

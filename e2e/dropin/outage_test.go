@@ -1,6 +1,7 @@
 package dropin_test
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"testing"
@@ -21,7 +22,7 @@ func TestPHPStops(t *testing.T) {
 				t.Fatal(err)
 			}
 			restart := func() {
-				if err := s.configure(s.ctx); err != nil {
+				if err := s.configure(context.WithoutCancel(s.ctx)); err != nil { // also at the end of the test
 					t.Fatal(err)
 				}
 			}
