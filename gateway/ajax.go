@@ -67,6 +67,8 @@ type ajax struct {
 	pass     func() error // lets PHP answer
 
 	body    ajaxBody
+	id      *identity   // who asks; of loops only
+	parked  bool        // the identity's grant is the held connection's
 	header  http.Header // of whatever is answered here
 	adopted bool        // its answer brings the cookie that later ones need
 }
@@ -86,58 +88,51 @@ func (a *ajax) serve() error {
 	if loop.Action == "" {
 		return a.passCreating()
 	}
-	id, err := a.identify()
-	if err != nil {
+	if a.id, err = a.identify(); err != nil {
 		if loop.Agent {
 			return a.pass() // PHP decides as well
 		}
-		return a.sayNothing(loop, known, &identity{})
+		a.id = &identity{}
+		return a.sayNothing(loop, known)
 	}
-	let := false
 	defer func() {
-		if !let { // whatever went wrong, be it a panic
-			id.grant.release()
+		if !a.parked { // or the held connection gives it back
+			a.id.grant.release()
 		}
 	}()
-	if loop.Agent {
-		if !known || id.grant.session == nil || !a.nonce(loop, id) {
-			return a.pass()
-		}
-		let = true
-		return a.hold(loop, id)
+	if !loop.Agent {
+		return a.serveVisitor(loop, known)
 	}
-	return a.serveVisitor(loop, known, id, &let)
+	if !known || a.id.grant.session == nil || !a.nonce(loop) {
+		return a.pass()
+	}
+	return a.hold(loop)
 }
 
 // serveVisitor answers the poll of a visitor's page. PHP would show any chat to
 // anybody who knows its number, so nothing about a chat passes by the check.
-func (a *ajax) serveVisitor(loop wplc.Loop, known bool, id *identity, let *bool) error {
+func (a *ajax) serveVisitor(loop wplc.Loop, known bool) error {
 	if loop.CID == 0 {
 		return a.passCreating()
 	}
-	may, err := a.mayPoll(loop, known, id)
-	if err != nil {
-		return err
-	}
+	may, err := a.mayPoll(loop, known)
 	switch {
-	case !may:
-		*let = true
-		return a.sayNothing(loop, known, id)
-	case !known, a.mustProve(id) && !a.nonce(loop, id):
+	case err != nil, !may: // it is asked again with the next poll
+		return a.sayNothing(loop, known)
+	case !known, a.mustProve() && !a.nonce(loop):
 		return a.pass()
 	}
-	*let = true
-	return a.hold(loop, id)
+	return a.hold(loop)
 }
 
 // mustProve tells whether PHP asks for a nonce: in 8.x only of users who are
 // logged in (ajax_new.php:28), in 5.x of everybody.
-func (a *ajax) mustProve(id *identity) bool {
-	return id.grant.session != nil || a.loops.Desk.NonceForAll()
+func (a *ajax) mustProve() bool {
+	return a.id.grant.session != nil || a.loops.Desk.NonceForAll()
 }
 
-func (a *ajax) nonce(loop wplc.Loop, id *identity) bool {
-	return a.loops.Nonce(id.grant.session, wplc.NonceAction, loop.Nonce, time.Now())
+func (a *ajax) nonce(loop wplc.Loop) bool {
+	return a.loops.Nonce(a.id.grant.session, wplc.NonceAction, loop.Nonce, time.Now())
 }
 
 // identify is the gateway's, but for tokens that have run out: a page sends its
@@ -179,11 +174,10 @@ func (a *ajax) heads() http.Header {
 	return a.header
 }
 
-// hold answers a loop whose sender may have the answer. It takes over the
-// identity's grant.
-func (a *ajax) hold(loop wplc.Loop, id *identity) error {
-	if id.grant.session != nil {
-		loop.UserID = id.grant.session.UserID
+// hold answers a loop whose sender may have the answer.
+func (a *ajax) hold(loop wplc.Loop) error {
+	if a.id.grant.session != nil {
+		loop.UserID = a.id.grant.session.UserID
 	}
 	if cookie, ok := wpauth.LookupCookie(a.c.Request().Header["Cookie"], "wplc_email"); ok {
 		loop.EmailCookie = unescape(cookie)
@@ -199,18 +193,16 @@ func (a *ajax) hold(loop wplc.Loop, id *identity) error {
 	if a.adopted && !loop.Short {
 		// The cookie must not wait for news, which may come in half a minute: by then
 		// the page may be gone.
-		id.grant.release()
 		return a.empty()
 	}
 	switch w := a.loops.way(a.c.Request().Context()); {
 	case w.native:
 		loop.Strings = w.strings
-		return a.park(loop, id, w.desk.Native(loop, client, visit), w.String())
+		return a.park(loop, w.desk.Native(loop, client, visit), w.String())
 	case a.g.upstream == nil:
-		id.grant.release()
 		return a.pass()
 	default:
-		return a.park(loop, id, w.desk.Relay(loop, client, visit, a.forwarder()), w.String())
+		return a.park(loop, w.desk.Relay(loop, client, visit, a.forwarder()), w.String())
 	}
 }
 
@@ -221,27 +213,25 @@ func (g *Gateway) isDeaf(r *http.Request) bool {
 	return r.Header.Get("X-Forwarded-Server") != "" && g.trusts(r.RemoteAddr)
 }
 
-// sayNothing is for who may not read: PHP's own empty answer, after as long. It
-// takes over the identity's grant.
-func (a *ajax) sayNothing(loop wplc.Loop, known bool, id *identity) error {
+// sayNothing is for who may not read: PHP's own empty answer, after as long.
+func (a *ajax) sayNothing(loop wplc.Loop, known bool) error {
 	a.g.metrics.auth.WithLabelValues("loop", "refused").Inc()
 	if !known {
-		id.grant.release()
 		return a.empty()
 	}
-	return a.park(loop, id, a.loops.Desk.Silent(loop), "silent")
+	return a.park(loop, a.loops.Desk.Silent(loop), "silent")
 }
 
 // park counts the request in and hands it to the loops. A loop for which there
 // is no room is answered with nothing: an error would be printed into the chat.
-func (a *ajax) park(loop wplc.Loop, id *identity, answers poll.Loop, how string) error {
+func (a *ajax) park(loop wplc.Loop, answers poll.Loop, how string) error {
 	from, _ := netip.ParseAddr(a.c.RealIP())
-	pass, err := a.g.admission.enter(from, id.user, id.grant)
+	pass, err := a.g.admission.enter(from, a.id.user, a.id.grant)
 	if err != nil {
-		id.grant.release()
 		a.g.metrics.refused.WithLabelValues(a.g.judge(err).reason).Inc()
 		return a.empty()
 	}
+	a.parked = true
 	a.g.metrics.loops.WithLabelValues(loop.Action, how).Inc()
 	return a.at.loops.Serve(a.c.Response(), a.c.Request(), poll.LoopRequest{Loop: answers, Pass: pass, Header: a.heads()})
 }
@@ -263,7 +253,7 @@ func (a *ajax) passSifted() error {
 	if a.rerouted {
 		return a.pass()
 	}
-	if a.g.cfg.Loops.WPLC.Visitors == "compatible" || a.fromAgent() {
+	if a.g.cfg.Loops.WPLC.Visitors == visitorsCompatible || a.fromAgent() {
 		return a.pass()
 	}
 	r := a.c.Request()

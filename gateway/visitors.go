@@ -27,7 +27,7 @@ const (
 // mayPoll decides about a visitor's poll: whoever the chat is bound to, agents,
 // and those whom the operator's choice lets in. A chat that is adopted gets its
 // cookie with this request's answer.
-func (a *ajax) mayPoll(loop wplc.Loop, known bool, id *identity) (bool, error) {
+func (a *ajax) mayPoll(loop wplc.Loop, known bool) (bool, error) {
 	visitors := a.g.cfg.Loops.WPLC.Visitors
 	if visitors == visitorsCompatible {
 		return true, nil
@@ -36,13 +36,13 @@ func (a *ajax) mayPoll(loop wplc.Loop, known bool, id *identity) (bool, error) {
 	if channel == "" {
 		return false, nil // PHP would read some chat, nobody knows which
 	}
-	if id.viewer.HasGrant(channel) {
+	if a.id.viewer.HasGrant(channel) {
 		return true, nil
 	}
 	ctx, cancel := context.WithTimeout(a.c.Request().Context(), lookupTimeout)
 	defer cancel()
-	if id.viewer.UserID > 0 {
-		agent, err := a.loops.Desk.IsAgent(ctx, id.viewer.UserID)
+	if a.id.viewer.UserID > 0 {
+		agent, err := a.loops.Desk.IsAgent(ctx, a.id.viewer.UserID)
 		if err != nil || agent {
 			return agent, err
 		}
