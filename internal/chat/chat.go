@@ -20,6 +20,7 @@ type Type string
 // client knew no longer holds.
 const (
 	TypeMessage Type = "message" // a row: somebody wrote something
+	TypeStored  Type = "stored"  // the row of a message that was told as pending: no second message
 	TypeStatus  Type = "status"  // the state of a chat or list, sent whole; a later one replaces it
 	TypeReset   Type = "reset"   // the cursor no longer makes sense: fetch the history again
 )
@@ -28,6 +29,18 @@ const (
 const (
 	TypeHello     Type = "hello"     // first frame of a WebSocket: cursor, limits, server time
 	TypeReconnect Type = "reconnect" // the server is leaving: come back after data.after_ms
+)
+
+// Types that are said and not stored, beside messages that are Pending. They have
+// no cursor: who was not there has missed them, but for what the hub keeps.
+const (
+	TypeWithdrawn Type = "withdrawn" // a pending message that will never be stored
+	TypeDelayed   Type = "delayed"   // to its sender: still pending, and why
+	TypeTyping    Type = "typing"    // somebody writes, or has stopped; expires by itself
+	TypePresence  Type = "presence"  // who is on the channel, whole
+	TypeDelivered Type = "delivered" // a reader's browser has all up to data.up_to
+	TypeSeen      Type = "seen"      // a reader has looked at all up to data.up_to
+	TypeSignal    Type = "signal"    // opaque, to one party: how calls are set up
 )
 
 // Kinds of participants.
@@ -55,6 +68,13 @@ type Event struct {
 	Body    string          `json:"body,omitempty"` // text as the plugin means it, not HTML-escaped
 	SentAt  time.Time       `json:"sent_at,omitzero"`
 	Data    json.RawMessage `json:"data,omitempty"` // plugin-specific, always a JSON object
+
+	// ClientID is the id that the sender's client gave a message. Together with
+	// From.Kind it ties the pending message, its row and its withdrawal together.
+	ClientID string `json:"client_id,omitempty"`
+	// Pending says that the message was accepted and is shown, but not stored
+	// yet: it has neither an id nor a cursor.
+	Pending bool `json:"pending,omitempty"`
 
 	// Mark is the source's position once this event has been handed on. It is
 	// what the hub makes Cursor of.
@@ -122,6 +142,10 @@ type Viewer struct {
 	// Granted are channels that a token or a visitor binding names outright.
 	// "source/*" grants a whole source.
 	Granted []string
+	// TokenUser is the WordPress user that a token names (claim sub "wp:2"), 0 for
+	// none. It says in whose name the bearer speaks on Granted channels, and gives
+	// no right to read.
+	TokenUser int64
 }
 
 // IsNobody tells whether nothing at all was proved.
