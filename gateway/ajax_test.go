@@ -134,11 +134,7 @@ func TestVisitorsLoopIsHeldAndAnsweredFromTheRows(t *testing.T) {
 // awaitHeld waits until so many connections are held.
 func (s *site) awaitHeld(t testing.TB, n int) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); s.gw.Held() != n; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%d connections are held, want %d", s.gw.Held(), n)
-		}
-	}
+	s.await(t, fmt.Sprintf("%d are held", n), func() bool { return s.gw.Held() == n })
 }
 
 func TestStrangerReadsNothingThroughTheLoop(t *testing.T) {

@@ -43,11 +43,11 @@ func TestLimitOfAllConnections(t *testing.T) {
 	for _, h := range lines {
 		h.leave()
 	}
-	s.await(t, "all have left", func() bool { return s.gw.Held() == 0 })
+	s.awaitAdmitted(t, 0)
 	for range 5 {
 		for _, transport := range transportNames {
 			s.hold(t, transport, channel, pass).leave()
-			s.await(t, "it has left", func() bool { return s.gw.Held() == 0 })
+			s.awaitAdmitted(t, 0)
 		}
 	}
 	t.Logf("refused for want of room: %d", s.metric(t, `holdline_requests_refused_total{reason="limit_connections"}`))
@@ -96,7 +96,7 @@ func TestLimitOfOneAddress(t *testing.T) {
 						t.Errorf("%s from %q: %s %s", transport, xff, a.Status, a.text)
 					} else {
 						a.close()
-						s.await(t, "it has left", func() bool { return s.gw.Held() == 2 })
+						s.awaitAdmitted(t, 2)
 					}
 				}
 			}
@@ -279,6 +279,7 @@ func TestPassesComeBackWhenThingsFail(t *testing.T) {
 						t.Fatalf("status %d, want %d (%v)", status, want, err)
 					}
 					s.await(t, "nobody is held", func() bool { return s.gw.Held() == 0 })
+					s.awaitAdmitted(t, 0)
 				}
 			})
 		}

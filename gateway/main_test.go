@@ -151,19 +151,14 @@ func (s *site) start() {
 // awaitReady polls /readyz as a supervisor would.
 func (s *site) awaitReady() {
 	s.tb.Helper()
-	last := ""
-	for range 500 {
+	s.await(s.tb, "the gateway is ready", func() bool {
 		resp, err := http.Get("http://" + s.gw.AdminAddr().String() + "/readyz")
-		if err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return
-			}
-			last = resp.Status
+		if err != nil {
+			return false
 		}
-		time.Sleep(10 * time.Millisecond) //nolint // a supervisor has nothing else to wait for
-	}
-	s.tb.Fatal("the gateway does not become ready: ", last)
+		resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	})
 }
 
 func (s *site) exec(query string, args ...any) sql.Result {

@@ -98,7 +98,7 @@ type wsClient struct {
 
 func openWS(tb testing.TB, s *site, channels, cursor string) client {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	conn, _, err := websocket.Dial(ctx, s.address("ws", channels, cursor), &websocket.DialOptions{Subprotocols: []string{"holdline.v1"}})
 	if err != nil {
@@ -117,7 +117,7 @@ func openWS(tb testing.TB, s *site, channels, cursor string) client {
 
 func (c *wsClient) next() chat.Event {
 	c.tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	_, b, err := c.conn.Read(ctx)
 	if err != nil {
