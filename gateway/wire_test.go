@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -43,15 +44,11 @@ func TestFiftyPollsOverOneConnection(t *testing.T) {
 				}
 				peers[c.Conn.LocalAddr().String()] = true
 			}})
-			cursor := ""
+			cursor, polls := "", 0
 			var got []string
-			const polls = 50
-			for i := range polls {
-				if i > 0 && i%2 == 0 { // half of them are answered while held
-					go s.exec(`INSERT INTO wp_wplc_chat_msgs (chat_sess_id, msgfrom, msg, timestamp, status, originates, other, rel, afrom, ato)
-						VALUES (?, 'Admin', ?, NOW(), 0, 1, '', '', 0, 0)`, id, fmt.Sprint(i))
-				}
-				req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.address("poll", channel, cursor)+"&wait="+map[bool]string{true: "20", false: "0"}[i%2 == 0], nil)
+			ask := func(wait string) {
+				polls++
+				req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.address("poll", channel, cursor)+"&wait="+wait, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -72,10 +69,26 @@ func TestFiftyPollsOverOneConnection(t *testing.T) {
 					}
 				}
 			}
+			ask("") // where the present is
+			for i := range 25 {
+				ask("0")
+				// Half of them are answered while held, or again when it was the chat's
+				// state that answered.
+				var writer sync.WaitGroup
+				writer.Go(func() { s.say(id, fmt.Sprint(i)) })
+				for len(got) == i {
+					ask("20")
+				}
+				writer.Wait()
+				if got[i] != fmt.Sprint(i) {
+					t.Fatalf("messages: %v", got)
+				}
+			}
+			ask("0")
 			if dialled != 1 || len(peers) != 1 {
 				t.Errorf("%d connections for %d polls", dialled, polls)
 			}
-			if len(got) != polls/2-1 || got[0] != "2" || got[len(got)-1] != fmt.Sprint(polls-2) {
+			if len(got) != 25 {
 				t.Errorf("messages: %v", got)
 			}
 			t.Logf("%d polls over %d connection, %d messages", polls, dialled, len(got))
@@ -188,9 +201,9 @@ func readUntil(t *testing.T, r *bufio.Reader, what, part string) {
 }
 
 func TestWake(t *testing.T) {
-	// Without the bell the row would be read in ten seconds.
+	// Without the bell the row would be read in an hour.
 	s := newSite(t, with(func(c *config.Config) {
-		c.Tail.Interval, c.Tail.IdleInterval, c.Limits.Body = 10*time.Second, 10*time.Second, 2048
+		c.Tail.Interval, c.Tail.IdleInterval, c.Limits.Body = time.Hour, time.Hour, 2048
 	}))
 	now := time.Now()
 	for name, c := range map[string]struct {
