@@ -48,9 +48,9 @@ func TestLogoutClosesWhatIsHeld(t *testing.T) {
 func TestEndOfTokenOrBindingClosesWhatIsHeld(t *testing.T) {
 	s := newSite(t, quickRecheck)
 	channel := fmt.Sprintf("wplc/%d", s.chat(3))
-	// Both count whole seconds: at least one, less than two. A token is good for
-	// five seconds more, for the sake of clocks that differ.
-	end := time.Now().Truncate(time.Second).Add(2 * time.Second)
+	// Time enough to come in, also on a busy machine. Both count whole seconds. A
+	// token is good for five seconds more, for the sake of clocks that differ.
+	end := time.Now().Truncate(time.Second).Add(10 * time.Second)
 	text, err := token.Keys{Secret: []byte(secret)}.Mint(token.Claims{Channels: []string{channel}, Expires: end.Add(-5 * time.Second)})
 	if err != nil {
 		t.Fatal(err)
@@ -86,15 +86,16 @@ func TestRecheckIsOneQuery(t *testing.T) {
 			lines = append(lines, s.hold(t, transport, channel, home, cookie(c)))
 		}
 	}
+	began := time.Now()
 	s.root(t, "SET GLOBAL log_output = 'TABLE'; TRUNCATE mysql.general_log; SET GLOBAL general_log = ON")
 	defer s.root(t, "SET GLOBAL general_log = OFF")
-	began := time.Now()
 	var queries []string
 	s.await(t, "five rechecks are seen", func() bool {
 		queries = s.logged(t, "%session_tokens%u.ID IN%")
 		return len(queries) >= 5
 	})
-	most := int(time.Since(began)/(100*time.Millisecond)) + 1
+	// A ticker keeps one tick for who comes late, so that two may be close.
+	most := int(time.Since(began)/(100*time.Millisecond)) + 2
 	if len(queries) > most {
 		t.Errorf("%d queries where %d rechecks are due", len(queries), most)
 	}
