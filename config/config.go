@@ -37,7 +37,8 @@ type Config struct {
 	TrustedProxies []netip.Prefix `mapstructure:"trusted_proxies"` // whose X-Forwarded-For is believed
 	Log            Log            `mapstructure:"log"`
 	StateDir       string         `mapstructure:"state_dir"` // absolute; empty: find one; StateOff: none
-	Drain          time.Duration  `mapstructure:"drain"`     // how long a stopping server lets clients leave
+	Spool          Spool          `mapstructure:"spool"`
+	Drain          time.Duration  `mapstructure:"drain"` // how long a stopping server lets clients leave
 
 	// PrintConfig is the --print-config flag. It is no setting: only the command line can ask for it.
 	PrintConfig bool `mapstructure:"-"`
@@ -103,6 +104,16 @@ type Limits struct {
 	QueueEvents int      `mapstructure:"queue_events"` // events waiting for one slow client
 	QueueBytes  ByteSize `mapstructure:"queue_bytes"`  // bytes waiting for one slow client
 	Header      ByteSize `mapstructure:"header"`       // bytes of a request's header
+	Message     ByteSize `mapstructure:"message"`      // bytes of a chat message's text
+	Sends       int      `mapstructure:"sends"`        // messages of one sender in a second; four times as many at once
+	Signal      ByteSize `mapstructure:"signal"`       // bytes of the payload of a signal, as JSON
+}
+
+// Spool keeps messages from browsers until WordPress has stored them.
+type Spool struct {
+	Dir      string   `mapstructure:"dir"`       // absolute, of this site alone; empty: below StateDir
+	Sync     string   `mapstructure:"sync"`      // always, interval or never
+	MaxBytes ByteSize `mapstructure:"max_bytes"` // of all files
 }
 
 // Log sets what is logged and how.

@@ -49,7 +49,9 @@ func defaults() Config {
 		Limits: Limits{
 			Connections: 50000, PerAddress: 200, PerUser: 50, Channels: 50,
 			Body: MiB, QueueEvents: 256, QueueBytes: 256 * KiB, Header: 16 * KiB,
+			Message: 16 * KiB, Sends: 10, Signal: 16 * KiB,
 		},
+		Spool:          Spool{Sync: "always", MaxBytes: 256 * MiB},
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 		Log:            Log{Level: "info", Format: "text"},
 		Drain:          20 * time.Second,
@@ -295,7 +297,7 @@ func TestEverySettingReachesItsField(t *testing.T) {
 // another returns a valid value that is not the default.
 func another(t *testing.T, s setting) string {
 	t.Helper()
-	for _, v := range []string{"127.0.0.1:9999", "/other", "777ms", "3s", "77", "3KiB", "10.0.0.0/8", "on", "native", "strict", "debug", "json"} {
+	for _, v := range []string{"127.0.0.1:9999", "/other", "777ms", "3s", "77", "3KiB", "10.0.0.0/8", "on", "native", "strict", "debug", "json", "interval", "8MiB"} {
 		if _, err := s.rule.parse(v); err == nil && v != s.def {
 			return v
 		}

@@ -72,11 +72,18 @@ limits:
   queue_events: 256                        # default
   queue_bytes: 256KiB                      # default
   header: 16KiB                            # default
+  message: 16KiB                           # default
+  sends: 10                                # default
+  signal: 16KiB                            # default
 trusted_proxies: [127.0.0.0/8, "::1/128"]  # default
 log:
   level: info                              # default
   format: text                             # default
 state_dir: ""                              # default
+spool:
+  dir: ""                                  # default
+  sync: always                             # default
+  max_bytes: 256MiB                        # default
 drain: 20s                                 # default
 `
 	if diff := cmp.Diff(want, got); diff != "" {

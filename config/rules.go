@@ -318,6 +318,12 @@ func stateDir() rule {
 	})
 }
 
+func folder() rule {
+	return one("path", "the absolute path of a folder, such as /var/spool/holdline", func(s string) (string, error) {
+		return s, absolute(s)
+	})
+}
+
 var sourceForm = regexp.MustCompile(`^[a-z0-9_]+$`)
 
 func sourceName(s string) (string, error) {

@@ -83,13 +83,20 @@ func table() []setting {
 		{key: "limits.queue_events", def: "256", help: "events that may wait for one slow client", rule: number(1, 1_000_000)},
 		{key: "limits.queue_bytes", def: "256KiB", help: "bytes that may wait for one slow client", rule: size(KiB, GiB)},
 		{key: "limits.header", def: "16KiB", help: "bytes of a request header", rule: size(KiB, MiB)},
+		{key: "limits.message", def: "16KiB", help: "bytes of a chat message that a browser sends", rule: size(256, 64*KiB)},
+		{key: "limits.sends", def: "10", help: "messages that one sender may send in a second; four times as many at once", rule: number(1, 1000)},
+		{key: "limits.signal", def: "16KiB", help: "bytes that one participant may signal to another, as calls are set up", rule: size(256, 64*KiB)},
 
 		{key: "trusted_proxies", def: "127.0.0.0/8,::1/128", help: "networks whose X-Forwarded-For header is believed", rule: listOf("networks or addresses, such as 10.0.0.0/8 or ::1", network)},
 
 		{key: "log.level", def: "info", help: "least important message that is logged", rule: oneOf("debug", "info", "warn", "error")},
 		{key: "log.format", def: "text", help: "form of a log line", rule: oneOf("text", "json")},
 
-		{key: "state_dir", help: "folder for what must survive a kill -9: how far each browser has got; empty finds one (STATE_DIRECTORY, XDG_STATE_HOME or ~/.local/state), off keeps none", rule: optional(stateDir()), sample: "/var/lib/holdline"},
+		{key: "state_dir", help: "folder for what must survive a kill -9: how far each browser has got, and messages that WordPress has not stored yet; empty finds one (STATE_DIRECTORY, XDG_STATE_HOME or ~/.local/state), off keeps none, and without spool.dir browsers cannot send then", rule: optional(stateDir()), sample: "/var/lib/holdline"},
+
+		{key: "spool.dir", help: "folder of this site alone for messages that WordPress has not stored yet; empty is one below state_dir", rule: optional(folder()), sample: "/var/spool/holdline"},
+		{key: "spool.sync", def: "always", help: "when the disk must have a message: always before it is accepted, interval within a second, never leaves it to the system; only a power cut makes a difference", rule: oneOf("always", "interval", "never")},
+		{key: "spool.max_bytes", def: "256MiB", help: "bytes of that folder's files; when it is full, browsers are told to send again later", rule: size(4*MiB, 1024*GiB)},
 
 		{key: "drain", def: "20s", help: "how long a stopping server lets its clients leave", rule: duration(0, 10*time.Minute)},
 	}
