@@ -55,6 +55,15 @@ func (p *php) all() string {
 // dropIn is a site whose loops are answered from the rows, and held for 2.5 s.
 func dropIn(t *testing.T, visitors string, options ...option) (*site, *php) {
 	t.Helper()
+	return dropInHolding(t, 10, visitors, options...)
+}
+
+// atLongest is how many quarters of a second the plugin's settings allow.
+const atLongest = 200
+
+// dropInHolding is dropIn with loops of so many quarters of a second.
+func dropInHolding(t *testing.T, quarters int, visitors string, options ...option) (*site, *php) {
+	t.Helper()
 	p := &php{}
 	upstream := httptest.NewServer(withoutPlugin(p.ServeHTTP))
 	t.Cleanup(upstream.Close)
@@ -64,7 +73,7 @@ func dropIn(t *testing.T, visitors string, options ...option) (*site, *php) {
 	})}, options...)
 	s := newSite(t, options...)
 	s.exec("INSERT INTO wp_options (option_name, option_value) VALUES ('wplc_db_version', '8.0.25'), ('wplc_advanced_settings', ?)",
-		`a:2:{s:15:"wplc_iterations";i:10;s:24:"wplc_delay_between_loops";i:250000;}`)
+		fmt.Sprintf(`a:2:{s:15:"wplc_iterations";i:%d;s:24:"wplc_delay_between_loops";i:250000;}`, quarters))
 	s.stop()
 	s.start()
 	s.awaitReady()
@@ -110,7 +119,7 @@ func bound(t *testing.T, chat int64) *http.Cookie {
 }
 
 func TestVisitorsLoopIsHeldAndAnsweredFromTheRows(t *testing.T) {
-	s, p := dropIn(t, "strict")
+	s, p := dropInHolding(t, atLongest, "strict") // far longer than it takes to say something
 	chat := s.chat(3)
 	answer := make(chan string, 1)
 	go func() {
@@ -122,6 +131,14 @@ func TestVisitorsLoopIsHeldAndAnsweredFromTheRows(t *testing.T) {
 	if text := <-answer; !strings.Contains(text, fmt.Sprintf(`"data":{"%d":`, id)) || !strings.Contains(text, `"msg":"Hello"`) {
 		t.Errorf("%q", text)
 	}
+	if got := p.all(); got != "" {
+		t.Errorf("PHP was asked: %q", got)
+	}
+}
+
+func TestVisitorsLoopEndsWithNothing(t *testing.T) {
+	s, p := dropIn(t, "strict")
+	chat := s.chat(3)
 	resp, text := s.post(t, urlencoded, visitorForm(chat).Encode(), bound(t, chat))
 	if text != "" || resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/html; charset=UTF-8" {
 		t.Errorf("when nothing came: %s %v %q", resp.Status, resp.Header, text)
@@ -268,7 +285,7 @@ func saltTexts() map[string]string {
 }
 
 func TestLoopWithoutRoomIsAnsweredWithNothing(t *testing.T) {
-	s, _ := dropIn(t, "compatible", with(func(c *config.Config) { c.Limits.PerAddress = 1 }))
+	s, _ := dropInHolding(t, atLongest, "compatible", with(func(c *config.Config) { c.Limits.PerAddress = 1 }))
 	chat := s.chat(3)
 	done := make(chan struct{})
 	go func() {
@@ -280,6 +297,7 @@ func TestLoopWithoutRoomIsAnsweredWithNothing(t *testing.T) {
 	if resp.StatusCode != http.StatusOK || text != "" {
 		t.Errorf("%s %q", resp.Status, text)
 	}
+	s.say(chat, "Hello")
 	<-done
 }
 
