@@ -18,9 +18,22 @@ type Server struct {
 	Lot *park.Lot
 	// Heartbeat is the pause between two pings, and up to a twentieth more; 0 is 15 s.
 	Heartbeat time.Duration
+	// MaxMessage bounds what a client says at a time, in bytes; 0 is
+	// DefaultMaxMessage.
+	MaxMessage uint32
+	// MaxWords is how many messages a client may send between two heartbeats before
+	// it is thrown out; 0 is DefaultMaxWords. Each of them costs an answer, so where
+	// there is a Talk, it has to be well above what that takes from one client.
+	MaxWords uint32
 }
 
+// DefaultMaxWords is for clients that have nothing to say: a page that measures
+// its delay sends a ping once in a while.
+const DefaultMaxWords = 100
+
 func (s *Server) heartbeat() time.Duration { return cmp.Or(s.Heartbeat, DefaultHeartbeat) }
+func (s *Server) maxMessage() uint32       { return cmp.Or(s.MaxMessage, DefaultMaxMessage) }
+func (s *Server) maxWords() uint32         { return cmp.Or(s.MaxWords, DefaultMaxWords) }
 
 // Pass is the client's right to be here; it is given back when the stream ends.
 type Pass interface{ Release() }
@@ -31,6 +44,17 @@ type Request struct {
 	Channels []string
 	From     *chat.Cursor // nil: begin at the present
 	Pass     Pass
+	Who      *chat.Party // who listens, nil for unknown; shared, never changed
+	Talk     Talk        // takes what the client says; nil: it may only ping
+}
+
+// Talk takes the messages of one client but for pings, which are answered before.
+type Talk interface {
+	// Say takes a JSON object with a type. It is called on the goroutine that reads
+	// the connection and must not block; msg is only lent for the call. answer says
+	// one JSON object to the client; it may be called from anywhere, any number of
+	// times, and does nothing once the client has left.
+	Say(msg []byte, answer func(object []byte))
 }
 
 // Serve upgrades the connection and holds it. It returns when the connection is
@@ -42,7 +66,9 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, req Request) erro
 		req.Pass.Release()
 		return refused
 	}
-	st := &stream{server: s, pass: req.Pass, session: Session{Heartbeat: s.heartbeat()}}
+	st := &stream{server: s, pass: req.Pass, talk: req.Talk, session: Session{
+		Heartbeat: s.heartbeat(), Decoder: Decoder{MaxMessage: s.maxMessage()},
+	}}
 	st.conn = s.Lot.Park(conn, buffered, st)
 	st.session.Start(st.conn)
 	want := hub.Subscription{Channels: req.Channels, From: req.From, Drained: park.Drained(st.conn)}

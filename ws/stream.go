@@ -18,6 +18,7 @@ type stream struct {
 	session Session
 	sub     atomic.Pointer[hub.Sub]
 	pass    Pass
+	talk    Talk          // nil: nothing but pings is understood
 	greeted bool          // of the sender's goroutine
 	words   atomic.Uint32 // messages since the last heartbeat
 	ended   atomic.Bool
@@ -41,7 +42,7 @@ type hello struct {
 	Protocol    string    `json:"protocol"`
 	ServerTime  time.Time `json:"server_time"`
 	HeartbeatMS int64     `json:"heartbeat_ms"`
-	MaxMessage  int       `json:"max_message"`
+	MaxMessage  uint32    `json:"max_message"`
 }
 
 // Live greets a client that has nothing to catch up with; one that had was
@@ -60,7 +61,7 @@ func (s *stream) greet(cursor string) {
 	s.greeted = true
 	data, err := json.Marshal(hello{
 		Protocol: Subprotocol, ServerTime: time.Now().UTC(),
-		HeartbeatMS: s.server.heartbeat().Milliseconds(), MaxMessage: DefaultMaxMessage,
+		HeartbeatMS: s.server.heartbeat().Milliseconds(), MaxMessage: s.server.maxMessage(),
 	})
 	if err != nil {
 		panic(err) // four plain fields
@@ -69,7 +70,7 @@ func (s *stream) greet(cursor string) {
 }
 
 func (s *stream) tell(e *chat.Event) {
-	s.session.Send(s.conn, AppendText(nil, hub.AppendJSON(nil, e)))
+	s.answer(hub.AppendJSON(nil, e))
 }
 
 // Deliver implements hub.Subscriber.
@@ -99,19 +100,14 @@ func (s *stream) Alarm(c park.Conn) {
 	s.session.Alarm(c)
 }
 
-// maxWords is how much a client may say between two heartbeats. Each message
-// costs an answer, and a page that measures its delay sends one in a while.
-const maxWords = 100
-
 // Message implements Listener. Browsers cannot send pings of the protocol, so
-// there is one in JSON, by which a page measures its delay; all other words are
-// of later versions and refused by name.
+// there is one in JSON, by which a page measures its delay; all else is for Talk.
 func (s *stream) Message(c park.Conn, msg []byte) {
 	var said struct {
 		Type string          `json:"type"`
 		ID   json.RawMessage `json:"id"`
 	}
-	if s.words.Add(1) > maxWords {
+	if s.words.Add(1) > s.server.maxWords() {
 		s.session.Close(c, CodePolicy, "too many messages")
 		return
 	}
@@ -124,14 +120,24 @@ func (s *stream) Message(c park.Conn, msg []byte) {
 		ID    json.RawMessage `json:"id,omitempty"`
 		Error string          `json:"error,omitempty"`
 	}{Type: "pong", ID: said.ID}
-	if said.Type != "ping" {
+	switch {
+	case said.Type == "ping":
+	case s.talk != nil:
+		s.talk.Say(msg, s.answer)
+		return
+	default:
 		reply.Type, reply.Error = "error", "this server does not know messages of that type"
 	}
 	b, err := json.Marshal(reply)
 	if err != nil {
 		return // an id that was JSON when it came
 	}
-	s.session.Send(c, AppendText(nil, b))
+	s.answer(b)
+}
+
+// answer says one JSON object. Nothing happens when the stream has ended.
+func (s *stream) answer(object []byte) {
+	s.session.Send(s.conn, AppendText(nil, object))
 }
 
 // Closed implements park.Holder.
