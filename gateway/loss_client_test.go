@@ -32,6 +32,7 @@ type lossClient struct {
 	had      map[int64]string // text by row id
 	repeated int
 	resumes  int
+	vain     int // visits since all rows are there, while some are missing
 	resets   int
 	refused  error // an answer that a client should not get here
 }
@@ -69,9 +70,14 @@ func (c *lossClient) run() {
 	for c.ctx.Err() == nil && c.refused == nil {
 		complete := c.complete.Load()
 		if complete && patience == nil {
-			patience = time.After(30 * time.Second)
+			patience = time.After(2 * time.Minute)
 		}
 		done := complete && c.hasAll()
+		if complete && !done {
+			c.vain++
+		} else {
+			c.vain = 0
+		}
 		c.visit()
 		if done {
 			return
@@ -103,6 +109,9 @@ func (c *lossClient) visit() {
 	if rand.N(10) == 0 {
 		stay *= 8
 	}
+	// In the end everybody must have the time to fetch what is missing, however
+	// slow the machine is.
+	stay = min(stay<<min(c.vain, 6), 10*time.Second)
 	ctx, cancel := context.WithTimeout(c.ctx, stay)
 	defer cancel()
 	c.resumes++
