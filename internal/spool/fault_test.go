@@ -149,7 +149,7 @@ func TestMemoryOf100000(t *testing.T) {
 	s = mustRun(t, dir, opt)
 	report("replayed", s)
 	for left := n; left > 0; {
-		recs := takeNow(t, s, 500)
+		recs := takeNow(t, s, 500, 500)
 		left -= len(recs)
 		for _, r := range recs {
 			if err := s.Done(r.Seq, 0); err != nil {
@@ -186,7 +186,7 @@ func benchmarkPut(b *testing.B, policy Sync, putters int) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for n := 0; n < b.N; {
-			recs, err := s.Take(b.Context(), 64)
+			recs, err := s.Take(b.Context(), 64, 64)
 			if err != nil {
 				b.Error(err)
 				return

@@ -126,7 +126,7 @@ func TestDamageWhileOpen(t *testing.T) {
 	if len(recs) != 1 || recs[0].ID != "a" || recs[0].Lane != "1" || recs[0].Err == nil {
 		t.Fatalf("a damaged record must say so: %+v", recs)
 	}
-	if err := s.Refuse(recs[0].Seq); err != nil {
+	if err := s.Refuse(recs[0].Seq, 0); err != nil {
 		t.Fatal(err)
 	}
 	if got := drain(t, s); !cmp.Equal(got, []string{"1/b=y"}) {

@@ -89,7 +89,7 @@ func putUntilKilled(dir string, life int) error {
 	}
 	g.Go(func() error {
 		for {
-			recs, err := s.Take(context.Background(), 2)
+			recs, err := s.Take(context.Background(), 8, 3)
 			if err != nil {
 				return err
 			}

@@ -6,13 +6,14 @@ import (
 	"time"
 )
 
-// lane is the waiting records of one key, oldest first. Its head is handed out,
-// and while it is in flight the lane rests.
+// lane is the waiting records of one key, oldest first. Those at its head are
+// handed out, and while any is in flight the lane rests.
 type lane struct {
-	name  string
-	queue []*entry
-	due   time.Time // when its head may be taken
-	rests bool      // neither in the heap nor empty: its head is in flight or not yet durable
+	name   string
+	queue  []*entry
+	flight int       // how many of them, from the head on, are in flight
+	due    time.Time // when its head may be taken
+	rests  bool      // neither in the heap nor empty: its head is in flight or not yet durable
 }
 
 // laneHeap has the lanes that can be taken from, the longest due first, so that
@@ -49,9 +50,9 @@ func (s *Spool) admit(name string, e *entry) {
 }
 
 // rouse makes a resting lane available at the time given, if its head is there
-// to be taken. The caller holds the lock and has seen that it is not in flight.
+// to be taken. The caller holds the lock.
 func (s *Spool) rouse(l *lane, due time.Time) {
-	if !l.rests || len(l.queue) == 0 || l.queue[0].pending != nil {
+	if !l.rests || l.flight > 0 || len(l.queue) == 0 || l.queue[0].pending != nil {
 		return
 	}
 	l.rests, l.due = false, due

@@ -59,9 +59,10 @@ func mustPut(t testing.TB, s *Spool, lane, id, body string) Receipt {
 	return r
 }
 
+// mustTake takes one record of each lane.
 func mustTake(t testing.TB, s *Spool, limit int) []Record {
 	t.Helper()
-	recs, err := s.Take(t.Context(), limit)
+	recs, err := s.Take(t.Context(), limit, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,9 +70,9 @@ func mustTake(t testing.TB, s *Spool, limit int) []Record {
 }
 
 // takeNow takes what is there without waiting.
-func takeNow(t testing.TB, s *Spool, limit int) []Record {
+func takeNow(t testing.TB, s *Spool, limit, depth int) []Record {
 	t.Helper()
-	picked, _, err := s.pick(limit)
+	picked, _, err := s.pick(limit, depth)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +89,7 @@ func drain(t testing.TB, s *Spool) []string {
 	t.Helper()
 	var out []Record
 	for {
-		recs := takeNow(t, s, 1000)
+		recs := takeNow(t, s, 1000, 7)
 		if len(recs) == 0 {
 			break
 		}

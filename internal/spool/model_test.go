@@ -122,8 +122,27 @@ func (m *spoolModel) repeat(t *rapid.T) {
 }
 
 func (m *spoolModel) take(t *rapid.T) {
-	for _, got := range takeNow(m.tb, m.s, rapid.IntRange(1, 4).Draw(t, "limit")) {
+	limit, depth := rapid.IntRange(1, 9).Draw(t, "limit"), rapid.IntRange(1, 4).Draw(t, "depth")
+	resting := make(map[string]bool)
+	for _, r := range m.records {
+		resting[r.lane] = resting[r.lane] || r.taken
+	}
+	recs := takeNow(m.tb, m.s, limit, depth)
+	if len(recs) > limit {
+		t.Fatalf("%d records, asked for %d", len(recs), limit)
+	}
+	last, run := "", 0
+	for _, got := range recs {
 		r := m.find(got.Seq)
+		if got.Lane != last {
+			if last != "" {
+				resting[last] = true // it must not come again after another one
+			}
+			last, run = got.Lane, 0
+		}
+		if run++; run > depth || resting[got.Lane] {
+			t.Fatalf("lane %s: %d records in one go, asked for %d; was it in flight: %v", got.Lane, run, depth, resting[got.Lane])
+		}
 		switch {
 		case r == nil || !r.here || got.Err != nil:
 			t.Fatalf("handed out from nowhere: %+v", got)
@@ -135,7 +154,7 @@ func (m *spoolModel) take(t *rapid.T) {
 			t.Fatalf("handed out changed: %+v, was %+v", got, r)
 		}
 		for _, older := range m.records {
-			if older.here && older.lane == r.lane && older.seq < r.seq {
+			if older.here && !older.taken && older.lane == r.lane && older.seq < r.seq {
 				t.Fatalf("%d was handed out before %d of the same lane", r.seq, older.seq)
 			}
 		}
@@ -149,20 +168,31 @@ func (m *spoolModel) giveBack(t *rapid.T) {
 		t.Skip("nothing in flight")
 	}
 	r := rapid.SampledFrom(taken).Draw(t, "record")
-	r.taken = false
+	early := slices.ContainsFunc(taken, func(older *modelRecord) bool { return older.lane == r.lane && older.seq < r.seq })
 	var err error
 	switch rapid.SampledFrom([]string{"done", "done", "done", "refuse", "retry"}).Draw(t, "how") {
 	case "done":
 		err = m.s.Done(r.seq, int64(r.seq))
-		r.here, r.fate = false, marked
 	case "refuse":
-		err = m.s.Refuse(r.seq)
-		r.here, r.fate = false, marked
+		err = m.s.Refuse(r.seq, int64(r.seq))
 	case "retry":
-		err = m.s.Retry(r.seq, 0)
+		if err := m.s.Retry(r.seq, 0); err != nil {
+			t.Fatal(err)
+		}
+		for _, later := range taken {
+			if later.lane == r.lane && later.seq >= r.seq {
+				later.taken = false
+			}
+		}
+		return
 	}
-	if err != nil {
+	switch {
+	case early && !errors.Is(err, ErrOrder):
+		t.Fatalf("%d was marked before an older one of its lane: %v", r.seq, err)
+	case !early && err != nil:
 		t.Fatal(err)
+	case !early:
+		r.taken, r.here, r.fate = false, false, marked
 	}
 }
 
@@ -175,7 +205,7 @@ func (m *spoolModel) traffic(t *rapid.T) {
 			return
 		}
 		m.commit(t)
-		for _, r := range takeNow(m.tb, m.s, 10) {
+		for _, r := range takeNow(m.tb, m.s, 10, 2) {
 			rec := m.find(r.Seq)
 			rec.taken = true
 			if r.Lane != "d" {

@@ -28,7 +28,7 @@ func (s State) String() string {
 type Receipt struct {
 	Seq   uint64
 	State State
-	Ref   int64 // as given to Done; 0 otherwise
+	Ref   int64 // as given to Done or Refuse; 0 otherwise
 }
 
 // Put keeps a record: lane and id (1 to 255 bytes each, id from the sender and
@@ -41,28 +41,53 @@ type Receipt struct {
 // ErrClosed, or what the disk said. After the context's error it may have been
 // kept all the same; putting it again with the same id tells.
 func (s *Spool) Put(ctx context.Context, laneName, id string, body []byte) (Receipt, error) {
-	if err := s.check(laneName, id, body); err != nil {
-		return Receipt{}, err
-	}
 	if err := ctx.Err(); err != nil {
 		return Receipt{}, fmt.Errorf("spool: putting a record: %w", err)
+	}
+	t, err := s.Begin(laneName, id, body)
+	if err != nil {
+		return Receipt{}, err
+	}
+	return t.Wait(ctx)
+}
+
+// Begin is the first half of Put: the record has its place in its lane. Nothing
+// is promised until Wait returns. It lets one goroutine put several records in
+// order and wait for one sync of them all.
+func (s *Spool) Begin(laneName, id string, body []byte) (Ticket, error) {
+	if err := s.check(laneName, id, body); err != nil {
+		return Ticket{}, err
 	}
 	s.mu.Lock()
 	receipt, pending, err := s.accept(laneName, id, body)
 	s.mu.Unlock()
-	if err != nil || pending == nil {
-		return receipt, err
+	if pending != nil {
+		nudge(s.kick)
 	}
-	nudge(s.kick)
+	return Ticket{receipt, pending}, err
+}
+
+// Ticket is a record that Begin wrote.
+type Ticket struct {
+	receipt Receipt
+	pending *commit
+}
+
+// Wait returns what Put would, when Put would. It does not hang after Run: what
+// was begun is synced, or its failure told, before Run ends.
+func (t Ticket) Wait(ctx context.Context) (Receipt, error) {
+	if t.pending == nil {
+		return t.receipt, nil
+	}
 	select {
-	case <-pending.done:
+	case <-t.pending.done:
 	case <-ctx.Done():
 		return Receipt{}, fmt.Errorf("spool: waiting for the disk: %w", ctx.Err())
 	}
-	if pending.err != nil {
-		return Receipt{}, pending.err
+	if t.pending.err != nil {
+		return Receipt{}, t.pending.err
 	}
-	return receipt, nil
+	return t.receipt, nil
 }
 
 func (s *Spool) check(laneName, id string, body []byte) error {

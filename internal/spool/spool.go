@@ -3,7 +3,8 @@
 // and replayed after a crash.
 //
 // A record belongs to a lane (a chat). Records of one lane are handed out in the
-// order in which they were put, one at a time; lanes do not wait for each other.
+// order in which they were put, and no more of them while some are in flight;
+// lanes do not wait for each other.
 // Delivery is at least once: what was taken and not marked before a crash is
 // handed out again. A client id makes a record unique in its lane, so a browser
 // that repeats a send after a lost answer gets the first one's fate and no second
@@ -37,6 +38,9 @@ var (
 	ErrInvalid = errors.New("spool: invalid record")
 	// ErrNotTaken says that a sequence number is not of a record in flight.
 	ErrNotTaken = errors.New("spool: not in flight")
+	// ErrOrder says that an older record of the same lane is in flight and has to
+	// be marked first.
+	ErrOrder = errors.New("spool: an older one of its lane is in flight")
 	// ErrLocked says that another process has the folder.
 	ErrLocked = errors.New("spool: folder in use")
 )

@@ -27,7 +27,7 @@ func TestOrderWithinLane(t *testing.T) {
 		if len(recs) != 2 || recs[0].ID != fmt.Sprint("a", i) || recs[1].ID != fmt.Sprint("b", i) {
 			t.Fatalf("round %d: %v", i, recs)
 		}
-		if again := takeNow(t, s, 10); len(again) != 0 {
+		if again := takeNow(t, s, 10, 1); len(again) != 0 {
 			t.Fatalf("round %d: taken while their lanes are in flight: %v", i, again)
 		}
 		for _, r := range recs {
@@ -54,17 +54,17 @@ func TestRepetition(t *testing.T) {
 	check("1", "stored", Waiting, 0)
 	recs := mustTake(t, s, 2)
 	check("1", "stored", Waiting, 0)
-	if err := errors.Join(s.Done(recs[0].Seq, 4711), s.Refuse(recs[1].Seq)); err != nil {
+	if err := errors.Join(s.Done(recs[0].Seq, 4711), s.Refuse(recs[1].Seq, 5)); err != nil {
 		t.Fatal(err)
 	}
 	check("1", "stored", Stored, 4711)
-	check("2", "refused", Refused, 0)
+	check("2", "refused", Refused, 5)
 	check("2", "stored", Accepted, 0) // an id is of its lane
 
 	mustClose(t, s)
 	s = mustRun(t, dir, Options{})
 	check("1", "stored", Stored, 4711)
-	check("2", "refused", Refused, 0)
+	check("2", "refused", Refused, 5)
 	check("3", "waiting", Waiting, 0)
 	if got := mustPut(t, s, "1", "stored", ""); got.Seq != first.Seq {
 		t.Errorf("after a restart the number is %d, it was %d", got.Seq, first.Seq)
@@ -126,13 +126,13 @@ func TestTwoTakersOneAlarm(t *testing.T) {
 		defer cancel()
 		gone := make(chan error)
 		go func() {
-			_, err := s.Take(ctx, 1)
+			_, err := s.Take(ctx, 1, 1)
 			gone <- err
 		}()
 		synctest.Wait() // it is first in line for the next wake-up
 		got := make(chan []Record)
 		go func() {
-			recs, _ := s.Take(t.Context(), 1)
+			recs, _ := s.Take(t.Context(), 1, 1)
 			got <- recs
 		}()
 		synctest.Wait()
@@ -156,7 +156,7 @@ func TestWaiting(t *testing.T) {
 		mustPut(t, s, "1", fmt.Sprint(i), fmt.Sprint("body", i))
 	}
 	mustTake(t, s, 1)
-	recs, err := s.Waiting("1", 3)
+	recs, err := s.Waiting("1", 0, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +167,24 @@ func TestWaiting(t *testing.T) {
 	if want := []string{"body0", "body1", "body2"}; !cmp.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	if recs, err := s.Waiting("unknown", 3); err != nil || len(recs) != 0 {
+	for _, c := range []struct {
+		after uint64
+		limit int
+		want  string
+	}{{0, 1, "[0]"}, {recs[0].Seq, 2, "[1 2]"}, {recs[2].Seq, 9, "[3]"}, {recs[2].Seq + 1, 9, "[]"}, {99, 9, "[]"}, {0, -1, "[]"}} {
+		page, err := s.Waiting("1", c.after, c.limit)
+		ids := []string{}
+		for _, r := range page {
+			ids = append(ids, r.ID)
+		}
+		if got := fmt.Sprint(ids); err != nil || got != c.want {
+			t.Errorf("%d records after %d: %v %v, want %v", c.limit, c.after, got, err, c.want)
+		}
+	}
+	if got := s.Lanes(); !cmp.Equal(got, []string{"1"}) {
+		t.Errorf("lanes: %v", got)
+	}
+	if recs, err := s.Waiting("unknown", 0, 3); err != nil || len(recs) != 0 {
 		t.Errorf("an unknown lane has %v, %v", recs, err)
 	}
 }
@@ -300,7 +317,7 @@ func TestGroupCommit(t *testing.T) {
 	for s.Stats().Accepted < n {
 		runtime.Gosched()
 	}
-	if recs := takeNow(t, s, n); len(recs) != 0 {
+	if recs := takeNow(t, s, n, 1); len(recs) != 0 {
 		t.Errorf("%d records were handed out before they were durable", len(recs))
 	}
 	go func() { _ = s.Run(context.Background()) }()
@@ -308,7 +325,7 @@ func TestGroupCommit(t *testing.T) {
 	if got := s.Stats().Syncs; got > 3 {
 		t.Errorf("%d records took %d syncs", n, got)
 	}
-	if got := len(takeNow(t, s, n)); got != n {
+	if got := len(takeNow(t, s, n, 1)); got != n {
 		t.Errorf("%d of %d handed out", got, n)
 	}
 }
@@ -349,10 +366,10 @@ func TestShutdown(t *testing.T) {
 	}
 	mustClose(t, s)
 	mustClose(t, s)
-	if _, err := s.Take(t.Context(), 1); !errors.Is(err, ErrClosed) {
+	if _, err := s.Take(t.Context(), 1, 1); !errors.Is(err, ErrClosed) {
 		t.Errorf("Take after Close: %v", err)
 	}
-	if _, err := s.Waiting("2", 1); !errors.Is(err, ErrClosed) {
+	if _, err := s.Waiting("2", 0, 1); !errors.Is(err, ErrClosed) {
 		t.Errorf("Waiting after Close: %v", err)
 	}
 	if err := s.Run(t.Context()); err == nil {
@@ -368,7 +385,7 @@ func TestCloseWakesTake(t *testing.T) {
 	s := mustRun(t, t.TempDir(), Options{})
 	done := make(chan error)
 	go func() {
-		_, err := s.Take(context.Background(), 1)
+		_, err := s.Take(context.Background(), 1, 1)
 		done <- err
 	}()
 	mustClose(t, s)
@@ -381,7 +398,7 @@ func TestMarksOfStrangers(t *testing.T) {
 	s := mustRun(t, t.TempDir(), Options{})
 	seq := mustPut(t, s, "1", "a", "x").Seq
 	for name, err := range map[string]error{
-		"done, not taken": s.Done(seq, 0), "refuse, unknown": s.Refuse(99), "retry, unknown": s.Retry(99, 0),
+		"done, not taken": s.Done(seq, 0), "refuse, unknown": s.Refuse(99, 0), "retry, unknown": s.Retry(99, 0),
 	} {
 		if !errors.Is(err, ErrNotTaken) {
 			t.Errorf("%s: %v", name, err)

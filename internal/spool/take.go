@@ -1,10 +1,12 @@
 package spool
 
 import (
+	"cmp"
 	"container/heap"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -16,20 +18,22 @@ type Record struct {
 	ID      string // the sender's
 	Body    []byte // the receiver's own
 	Time    time.Time
-	Attempt int // how often it was given back by Retry since Open
+	Attempt int // how often Retry was called for it since Open
 	// Err is not nil when the body cannot be read back. Such a record is best
 	// refused, so that its sender hears of it and the lane goes on.
 	Err error
 }
 
-// Take hands out the oldest record of each lane that has none in flight, at most
-// limit records, lanes that are due longest first. It waits until there is one.
-// Each is to be given back by Done, Retry or Refuse. Several may take at a time.
-// It goes on when Run has ended; the errors are the context's and ErrClosed.
-func (s *Spool) Take(ctx context.Context, limit int) ([]Record, error) {
-	limit = max(limit, 1)
+// Take hands out the oldest records of each lane that has none in flight: at most
+// depth consecutive ones of a lane, adjacent and in order, and at most limit in
+// all, lanes that are due longest first. It waits until there is one. Each is to
+// be given back by Done, Refuse or Retry, those of a lane in their order; the lane
+// hands out more when all are. Several may take at a time. It goes on when Run
+// has ended; the errors are the context's and ErrClosed.
+func (s *Spool) Take(ctx context.Context, limit, depth int) ([]Record, error) {
+	limit, depth = max(limit, 1), max(depth, 1)
 	for {
-		picked, due, err := s.pick(limit)
+		picked, due, err := s.pick(limit, depth)
 		if err != nil {
 			return nil, err
 		}
@@ -69,7 +73,7 @@ type picked struct {
 }
 
 // pick takes lanes off the heap. If none is due it tells when the next one is.
-func (s *Spool) pick(limit int) (out []picked, due time.Time, err error) {
+func (s *Spool) pick(limit, depth int) (out []picked, due time.Time, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	select {
@@ -81,9 +85,14 @@ func (s *Spool) pick(limit int) (out []picked, due time.Time, err error) {
 	for len(s.ready) > 0 && len(out) < limit && !s.ready[0].due.After(now) {
 		l := heap.Pop(&s.ready).(*lane)
 		l.rests = true
-		e := l.queue[0]
-		s.taken[e.seq] = e
-		out = append(out, s.open(e))
+		for _, e := range l.queue[:min(len(l.queue), depth, limit-len(out))] {
+			if e.pending != nil {
+				break // and so is all behind it: syncs end in order
+			}
+			l.flight++
+			s.taken[e.seq] = e
+			out = append(out, s.open(e))
+		}
 	}
 	if len(s.ready) > 0 {
 		due = s.ready[0].due
@@ -124,8 +133,8 @@ func (s *Spool) fetch(all []picked) ([]Record, error) {
 
 // Waiting returns a lane's records that are not yet stored, oldest first, those
 // in flight included, without taking them: what a browser that comes back has to
-// see as pending. At most limit records.
-func (s *Spool) Waiting(laneName string, limit int) ([]Record, error) {
+// see as pending. At most limit records, each with a number above after.
+func (s *Spool) Waiting(laneName string, after uint64, limit int) ([]Record, error) {
 	s.mu.Lock()
 	if s.shut {
 		s.mu.Unlock()
@@ -133,7 +142,11 @@ func (s *Spool) Waiting(laneName string, limit int) ([]Record, error) {
 	}
 	var all []picked
 	if l := s.lanes[laneName]; l != nil {
-		for _, e := range l.queue[:min(len(l.queue), max(limit, 0))] {
+		from, found := slices.BinarySearchFunc(l.queue, after, func(e *entry, seq uint64) int { return cmp.Compare(e.seq, seq) })
+		if found {
+			from++
+		}
+		for _, e := range l.queue[from:][:min(len(l.queue)-from, max(limit, 0))] {
 			if e.pending == nil {
 				all = append(all, s.open(e))
 			}
@@ -143,18 +156,42 @@ func (s *Spool) Waiting(laneName string, limit int) ([]Record, error) {
 	return s.fetch(all)
 }
 
+// Lanes returns the names of the lanes with waiting records, those in flight
+// included, in no order.
+func (s *Spool) Lanes() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.lanes))
+}
+
+// Hurry makes all lanes due that wait for their Retry: what kept them has ended.
+func (s *Spool) Hurry() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	for _, l := range s.lanes {
+		if l.due.After(now) {
+			l.due = now
+		}
+	}
+	heap.Init(&s.ready)
+	nudge(s.wake)
+}
+
 // Done says that the record is stored; ref is what it became, such as the row's
 // id, or 0. Repetitions of it are answered with that for Options.Remember. The
 // mark becomes durable with the next sync: a power cut before that hands the
-// record out again.
+// record out again. While an older one of its lane is in flight it is ErrOrder:
+// that one might have to be stored again, after this one.
 func (s *Spool) Done(seq uint64, ref int64) error {
 	return s.settle(seq, item{kind: kindStored, ref: ref})
 }
 
-// Refuse says that the record will never be stored. Repetitions of it are
-// answered with that for Options.Remember.
-func (s *Spool) Refuse(seq uint64) error {
-	return s.settle(seq, item{kind: kindRefused})
+// Refuse says that the record will never be stored; ref is a number that says
+// why, or 0. Repetitions of it are answered with that for Options.Remember.
+// ErrOrder is as with Done.
+func (s *Spool) Refuse(seq uint64, ref int64) error {
+	return s.settle(seq, item{kind: kindRefused, ref: ref})
 }
 
 // settle marks a record in flight. That the mark cannot be written is no error
@@ -162,11 +199,17 @@ func (s *Spool) Refuse(seq uint64) error {
 func (s *Spool) settle(seq uint64, mark item) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e, err := s.giveBack(seq)
+	e, err := s.inFlight(seq)
 	if err != nil {
 		return err
 	}
-	f := fate{seq: seq, ref: mark.ref, at: time.Now().UnixNano(), state: Stored}
+	if e.lane.queue[0] != e {
+		return fmt.Errorf("%w: record %d", ErrOrder, seq)
+	}
+	delete(s.taken, seq)
+	e.lane.flight--
+	now := time.Now()
+	f := fate{seq: seq, ref: mark.ref, at: now.UnixNano(), state: Stored}
 	s.count.stored++
 	if mark.kind == kindRefused {
 		f.state = Refused
@@ -177,29 +220,39 @@ func (s *Spool) settle(seq uint64, mark item) error {
 	s.mark(mark, e)
 	s.memory.put(e.key(), f)
 	s.dismiss(e)
-	s.rouse(e.lane, time.Now())
+	if due := e.lane.due; due.After(now) {
+		now = due // one behind it was given back for later
+	}
+	s.rouse(e.lane, now)
 	if s.opt.Sync == SyncAlways {
 		nudge(s.kick)
 	}
 	return nil
 }
 
-// Retry gives the record back, to be handed out again after a while. Its lane
-// waits for it.
+// Retry gives the record back, and with it all later ones of its lane that are in
+// flight, to be handed out again after a while. The lane waits for it.
 func (s *Spool) Retry(seq uint64, after time.Duration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e, err := s.giveBack(seq)
+	e, err := s.inFlight(seq)
 	if err != nil {
 		return err
 	}
+	l := e.lane
+	first := slices.Index(l.queue[:l.flight], e)
+	for _, later := range l.queue[first:l.flight] {
+		delete(s.taken, later.seq)
+	}
+	l.flight = first
+	l.due = time.Now().Add(after)
 	e.attempt++
 	s.count.retried++
-	s.rouse(e.lane, time.Now().Add(after))
+	s.rouse(l, l.due)
 	return nil
 }
 
-func (s *Spool) giveBack(seq uint64) (*entry, error) {
+func (s *Spool) inFlight(seq uint64) (*entry, error) {
 	if s.shut {
 		return nil, ErrClosed
 	}
@@ -207,7 +260,6 @@ func (s *Spool) giveBack(seq uint64) (*entry, error) {
 	if e == nil {
 		return nil, fmt.Errorf("%w: record %d", ErrNotTaken, seq)
 	}
-	delete(s.taken, seq)
 	return e, nil
 }
 
