@@ -31,50 +31,50 @@ export class Broker {
   /** kind is what is told to the tabs: worker, leader or tab. */
   constructor(name, kind) {
     this.kind = kind;
-    this.members = new Map();
+    this.members_ = new Map();
     this.states = new Map(); // channel → last status, for who comes later
     this.term = now();
     this.n = 0;
-    this.bus = busOf(name, kind === "tab", (m) => this.hear(m));
-    this.timer = setInterval(() => this.beat(), BEAT);
-    this.beat();
+    this.bus_ = busOf(name, kind === "tab", (m) => this.hear_(m));
+    this.timer = setInterval(() => this.beat_(), BEAT);
+    this.beat_();
   }
 
   /** Every member answers with its join; who has not for long is gone. */
-  beat() {
-    this.members.forEach((m, id) => { if (now() - m.heard > 7 * BEAT) this.leave(id); });
+  beat_() {
+    this.members_.forEach((m, id) => { if (now() - m.heard_ > 7 * BEAT) this.leave_(id); });
     this.post("lead");
   }
 
   post(t, more) {
-    this.bus.post({ t, term: this.term, kind: this.kind, ...more });
+    this.bus_.post({ t, term: this.term, kind: this.kind, ...more });
   }
 
-  hear(m) {
+  hear_(m) {
     const { line } = this;
     if (m.t === "lead" && m.term > this.term) this.close(); // somebody else leads
     else if (m.t === "join") this.join(m);
-    else if (m.t === "leave") this.leave(m.id);
-    else if (m.t === "token" && this.tokenCame) this.tokenCame(m.token);
+    else if (m.t === "leave") this.leave_(m.id);
+    else if (m.t === "token" && this.tokenCame_) this.tokenCame_(m.token);
     else if (m.t === "wake" && line) line.wake(m.hard);
     else if (m.t === "ping" && line) line.latency().then((ms) => this.post("pong", { to: m.id, ms }), () => {});
   }
 
   join(m) {
-    const known = this.members.get(m.id);
+    const known = this.members_.get(m.id);
     const changed = !known || m.channels.join() !== known.channels.join();
-    this.members.set(m.id, { ...m, heard: now(), fresh: changed || known.fresh });
+    this.members_.set(m.id, { ...m, heard_: now(), fresh_: changed || known.fresh_ });
     if (!known) this.post("here", { to: m.id });
     if (!this.line) this.start(m);
-    if (!this.begun) return this.gather(m.id);
+    if (!this.begun) return this.gather_(m.id);
     if (!changed) return;
     const { line } = this;
     if (m.token && m.token !== line.token) {
       line.token = m.token;
-      line.renewed = false;
+      line.renewed_ = false;
     }
     if (line.state === "refused") line.connect(); // a new tab may know better
-    this.cover();
+    this.cover_();
   }
 
   start({ url, memory, token }) {
@@ -83,8 +83,8 @@ export class Broker {
       state: (told) => {
         this.told = told;
         this.post("state", told);
-        this.welcome();
-        if (told.state === "open") this.cover(); // more may have been wanted meanwhile
+        this.welcome_();
+        if (told.state === "open") this.cover_(); // more may have been wanted meanwhile
       },
       error: (why) => this.post("error", { why }),
       token: () => this.token(),
@@ -100,41 +100,41 @@ export class Broker {
    * that answer is here so are the others'. A timer would not do: the new leader
    * may be a hidden tab, where browsers make a second of every pause.
    */
-  gather(id) {
-    if (this.first === id) return this.begin();
+  gather_(id) {
+    if (this.first === id) return this.begin_();
     if (this.first) return;
     this.first = id;
     this.post("lead");
   }
 
   /** Begins where the member stands that has heard least. */
-  begin() {
+  begin_() {
     let first = null;
-    this.members.forEach((m) => { if (m.cursor && m.at && (!first || isBefore(m.at, first.at))) first = m; });
+    this.members_.forEach((m) => { if (m.cursor && m.at && (!first || isBefore(m.at, first.at))) first = m; });
     this.begun = first ? first.at : [0, 0];
     if (first) this.line.cursor = first.cursor;
-    this.cover();
+    this.cover_();
   }
 
   /** Makes the line read what the members want, no more and no less. */
-  async cover() {
-    if (this.covering) return;
-    this.covering = true;
-    while (await this.coverOnce());
-    this.covering = false;
-    this.welcome(); // for those who need nothing new
+  async cover_() {
+    if (this.covering_) return;
+    this.covering_ = true;
+    while (await this.coverOnce_());
+    this.covering_ = false;
+    this.welcome_(); // for those who need nothing new
   }
 
   /** Takes one step towards that; tells whether there may be another. */
-  async coverOnce() {
+  async coverOnce_() {
     const { line } = this;
-    const want = [...new Set([...this.members.values()].flatMap((m) => m.channels))].sort();
+    const want = [...new Set([...this.members_.values()].flatMap((m) => m.channels))].sort();
     if (!line || !want.length) return false;
     const { channels } = line.current || line;
     const added = want.filter((name) => !channels.includes(name));
     if (added.length && line.current) {
-      const why = await line.extend([...new Set([...channels, ...want])].sort());
-      if (why && line === this.line) this.exclude(added, why);
+      const why = await line.extend_([...new Set([...channels, ...want])].sort());
+      if (why && line === this.line) this.exclude_(added, why);
       return true;
     }
     if (want.join() === line.channels.join()) return false;
@@ -142,25 +142,25 @@ export class Broker {
     if (!line.current) {
       line.connect();
     } else { // it reads too much, which does no harm for a moment
-      clearTimeout(line.shrink);
-      line.shrink = setTimeout(() => line.current && line.swap([line.current.rung]), 2 * SECOND);
+      clearTimeout(line.shrink_);
+      line.shrink_ = setTimeout(() => line.current && line.swap_([line.current.rung]), 2 * SECOND);
     }
     return false;
   }
 
   /** New channels that may not be read: the rest stays as it is, and who asked is told. */
-  exclude(channels, why) {
-    this.members.forEach((m) => { m.channels = m.channels.filter((name) => !channels.includes(name)); });
+  exclude_(channels, why) {
+    this.members_.forEach((m) => { m.channels = m.channels.filter((name) => !channels.includes(name)); });
     this.post("error", { why, channels });
   }
 
   /** Tells new members that from here on they hear everything. */
-  welcome() {
+  welcome_() {
     const { line } = this;
     if (!line || !line.current) return;
-    this.members.forEach((m, id) => {
-      if (!m.fresh || !m.channels.every((name) => line.current.channels.includes(name))) return;
-      m.fresh = false;
+    this.members_.forEach((m, id) => {
+      if (!m.fresh_ || !m.channels.every((name) => line.current.channels.includes(name))) return;
+      m.fresh_ = false;
       const states = m.channels.map((name) => this.states.get(name)).filter(Boolean);
       this.post("welcome", { to: id, n: this.n, cursor: line.cursor, states, told: this.told });
     });
@@ -174,20 +174,20 @@ export class Broker {
 
   /** Asks one member for a fresh token: the newest is the likeliest to live. */
   token() {
-    const able = [...this.members].filter(([, m]) => m.renews).pop();
+    const able = [...this.members_].filter(([, m]) => m.renews).pop();
     if (!able) return "";
     return new Promise((resolve) => {
-      this.tokenCame = resolve;
+      this.tokenCame_ = resolve;
       this.post("token?", { to: able[0] });
       setTimeout(resolve, 10 * SECOND, "");
     });
   }
 
-  leave(id) {
-    this.members.delete(id);
+  leave_(id) {
+    this.members_.delete(id);
     if (!this.line) return;
-    if (this.members.size) {
-      if (this.begun) this.cover();
+    if (this.members_.size) {
+      if (this.begun) this.cover_();
       else if (this.first === id) this.first = null; // the next beat finds another
       return;
     }
@@ -198,8 +198,8 @@ export class Broker {
 
   close() {
     clearInterval(this.timer);
-    this.members.clear();
-    this.leave();
-    this.bus.close();
+    this.members_.clear();
+    this.leave_();
+    this.bus_.close();
   }
 }

@@ -23,20 +23,20 @@ export class Holdline {
     const { url, channels = [], cursor = "" } = options;
     this.options = options;
     this.url = new URL(url, self.location && location.href).href.replace(/\/$/, "");
-    this.listeners = new Map();
+    this.listeners_ = new Map();
     this.channels = [...new Set(channels)];
     this.cursor = cursor;
     this.seen = new Set();
     this.states = new Map();
     this.told = { state: "connecting", transport: "" };
-    this.pings = [];
-    this.signals = [
+    this.pings_ = [];
+    this.signals_ = [
       [self, "online", () => this.post("wake", { hard: true })],
       [self, "pagehide", () => this.stop()],
       [self, "pageshow", (e) => e.persisted && this.start()],
       [self.document, "visibilitychange", () => document.hidden || this.post("wake")],
     ].filter(([on]) => on && on.addEventListener);
-    for (const [on, type, fn] of this.signals) on.addEventListener(type, fn);
+    for (const [on, type, fn] of this.signals_) on.addEventListener(type, fn);
     this.start();
   }
 
@@ -44,21 +44,21 @@ export class Holdline {
   get transport() { return this.told.transport; }
 
   on(type, fn) {
-    this.listeners.set(type, (this.listeners.get(type) || new Set()).add(fn));
+    this.listeners_.set(type, (this.listeners_.get(type) || new Set()).add(fn));
     return this;
   }
 
   off(type, fn) {
-    const set = this.listeners.get(type);
+    const set = this.listeners_.get(type);
     if (set && fn) set.delete(fn);
-    else this.listeners.delete(type);
+    else this.listeners_.delete(type);
     return this;
   }
 
   subscribe(channel, cursor) {
     if (!this.channels.includes(channel)) {
       this.channels = [...this.channels, channel];
-      if (cursor) this.missing.push([cursor, [channel]]);
+      if (cursor) this.missing_.push([cursor, [channel]]);
       this.join();
     }
     return this;
@@ -74,13 +74,13 @@ export class Holdline {
   close() {
     this.stop();
     this.closed = true;
-    for (const [on, type, fn] of this.signals) on.removeEventListener(type, fn);
-    this.tell({ state: "closed", transport: "" });
+    for (const [on, type, fn] of this.signals_) on.removeEventListener(type, fn);
+    this.tell_({ state: "closed", transport: "" });
   }
 
   latency() {
     return new Promise((resolve, reject) => {
-      this.pings.push(resolve);
+      this.pings_.push(resolve);
       setTimeout(reject, 10 * SECOND, new Error("the server has not answered"));
       this.post("ping");
     });
@@ -90,170 +90,170 @@ export class Holdline {
   // each tab its own.
 
   async start() {
-    if (this.closed || this.started) return;
-    const run = this.started = {};
+    if (this.closed || this.started_) return;
+    const run = this.started_ = {};
     this.id = Math.random().toString(36).slice(2);
     this.at = null; // no place yet: what is live counts from the welcome on
     this.term = 0; // of the broker that was last heard
-    this.holding = 0; // replays under way
-    this.kept = []; // what is live meanwhile
-    this.missing = this.cursor ? [[this.cursor, this.channels]] : [];
+    this.holding_ = 0; // replays under way
+    this.kept_ = []; // what is live meanwhile
+    this.missing_ = this.cursor ? [[this.cursor, this.channels]] : [];
     const { token, getToken, share } = this.options;
-    this.token = this.token || token || (getToken && (await this.fresh())) || "";
-    if (run !== this.started) return;
+    this.token = this.token || token || (getToken && (await this.fresh_())) || "";
+    if (run !== this.started_) return;
     this.name = `holdline ${JSON.stringify([this.url, rightsOf(this.token)])}`;
-    if (share === false || typeof BroadcastChannel === "undefined") return this.alone();
+    if (share === false || typeof BroadcastChannel === "undefined") return this.alone_();
     this.open(false);
     this.join();
-    this.watch = setInterval(() => {
-      if (now() - this.heard < 8 * BEAT) return;
+    this.watch_ = setInterval(() => {
+      if (now() - this.heard_ < 8 * BEAT) return;
       this.stop();
       this.start();
     }, BEAT);
-    if (!this.startWorker()) this.elect();
+    if (!this.startWorker_()) this.elect_();
   }
 
   open(local) {
-    this.heard = now();
-    this.bus = busOf(this.name, local, (m) => this.hear(m));
+    this.heard_ = now();
+    this.bus_ = busOf(this.name, local, (m) => this.hear_(m));
   }
 
-  alone() {
-    clearInterval(this.watch);
-    if (this.bus) this.bus.close();
+  alone_() {
+    clearInterval(this.watch_);
+    if (this.bus_) this.bus_.close();
     this.name += ` ${this.id}`;
     this.open(true);
-    this.broker = new Broker(this.name, "tab");
+    this.broker_ = new Broker(this.name, "tab");
   }
 
-  startWorker() {
+  startWorker_() {
     const { worker } = this.options;
     const address = worker === undefined ? Holdline.script || script || `${this.url}/client.js` : worker;
     if (!address || typeof SharedWorker === "undefined") return false;
-    const give = () => { if (this.bus && !this.term) this.elect(); };
+    const give = () => { if (this.bus_ && !this.term) this.elect_(); };
     try {
       this.worker = new SharedWorker(address, { name: this.name });
     } catch {
       return false; // another origin's script, or forbidden by a policy
     }
     this.worker.onerror = give;
-    this.patience = setTimeout(give, 2 * SECOND);
+    this.patience_ = setTimeout(give, 2 * SECOND);
     return true;
   }
 
   /** Leads as soon as nobody else does. */
-  elect() {
+  elect_() {
     const { locks } = navigator;
-    if (!locks) return this.term ? undefined : this.alone();
-    if (this.election) return;
-    const election = this.election = new AbortController();
+    if (!locks) return this.term ? undefined : this.alone_();
+    if (this.election_) return;
+    const election = this.election_ = new AbortController();
     locks.request(this.name, { signal: election.signal }, () => new Promise((release) => {
-      if (election !== this.election) return release();
-      this.release = release;
-      this.broker = new Broker(this.name, "leader");
+      if (election !== this.election_) return release();
+      this.release_ = release;
+      this.broker_ = new Broker(this.name, "leader");
     })).catch(() => {}); // the abort of stop()
   }
 
   stop() {
-    if (!this.started) return;
-    this.started = null;
+    if (!this.started_) return;
+    this.started_ = null;
     this.post("leave");
-    clearTimeout(this.patience);
-    clearInterval(this.watch);
-    if (this.broker) this.broker.close();
-    if (this.election) this.election.abort();
-    if (this.release) this.release();
-    if (this.bus) this.bus.close();
-    this.broker = this.election = this.release = this.bus = null;
+    clearTimeout(this.patience_);
+    clearInterval(this.watch_);
+    if (this.broker_) this.broker_.close();
+    if (this.election_) this.election_.abort();
+    if (this.release_) this.release_();
+    if (this.bus_) this.bus_.close();
+    this.broker_ = this.election_ = this.release_ = this.bus_ = null;
   }
 
   // ---- What is said between a tab and its broker.
 
   post(t, more) {
-    if (this.bus) this.bus.post({ t, id: this.id, ...more });
+    if (this.bus_) this.bus_.post({ t, id: this.id, ...more });
   }
 
   join() {
     const { url, channels, at, cursor, token } = this;
-    this.post("join", { url, channels, at, cursor, token, renews: Boolean(this.options.getToken), memory: this.recall() });
+    this.post("join", { url, channels, at, cursor, token, renews: Boolean(this.options.getToken), memory: this.recall_() });
   }
 
-  hear(m) {
+  hear_(m) {
     if (m.t === "token") this.token = m.token || this.token;
     if (!m.term || m.term < this.term) return; // of another tab, or of a broker that has gone
     const first = m.term > this.term;
     this.term = m.term;
-    this.heard = now();
-    this.role = m.kind === "leader" && !this.broker ? "follower" : m.kind;
+    this.heard_ = now();
+    this.role = m.kind === "leader" && !this.broker_ ? "follower" : m.kind;
     // A worker that dies is replaced by a tab.
-    if (first && m.kind === "worker" && navigator.locks) this.elect();
+    if (first && m.kind === "worker" && navigator.locks) this.elect_();
     const mine = m.to === this.id;
     if (m.t === "lead") this.join();
-    else if (m.t === "welcome" && mine) this.welcomed(m);
-    else if (m.t === "events") this.placed(m);
-    else if (m.t === "state") this.tell(m);
-    else if (m.t === "error") this.failed(m);
-    else if (m.t === "memory") this.store(m.memory);
-    else if (m.t === "token?" && mine) this.fresh().then((token) => this.post("token", { token: this.token = token || this.token }));
-    else if (m.t === "pong" && mine) this.pings.splice(0).forEach((resolve) => resolve(m.ms));
+    else if (m.t === "welcome" && mine) this.welcomed_(m);
+    else if (m.t === "events") this.placed_(m);
+    else if (m.t === "state") this.tell_(m);
+    else if (m.t === "error") this.failed_(m);
+    else if (m.t === "memory") this.store_(m.memory);
+    else if (m.t === "token?" && mine) this.fresh_().then((token) => this.post("token", { token: this.token = token || this.token }));
+    else if (m.t === "pong" && mine) this.pings_.splice(0).forEach((resolve) => resolve(m.ms));
   }
 
-  welcomed(m) {
-    if (this.at && (this.at[0] !== m.term || this.at[1] !== m.n)) this.missing.push([this.cursor, this.channels]);
+  welcomed_(m) {
+    if (this.at && (this.at[0] !== m.term || this.at[1] !== m.n)) this.missing_.push([this.cursor, this.channels]);
     this.at = [m.term, m.n];
     this.cursor = m.cursor || this.cursor;
-    this.deliver(m.states);
-    if (m.told.state !== this.state || m.told.transport !== this.transport) this.tell(m.told);
-    this.missing.splice(0).forEach(([cursor, channels]) => this.replay(cursor, channels));
+    this.deliver_(m.states);
+    if (m.told.state !== this.state || m.told.transport !== this.transport) this.tell_(m.told);
+    this.missing_.splice(0).forEach(([cursor, channels]) => this.replay_(cursor, channels));
   }
 
   /** Hears the broker's next word, or finds that one is missing before it. */
-  placed(m) {
+  placed_(m) {
     if (!this.at) return;
     const next = m.term === this.at[0] ? m.n === this.at[1] + 1 : m.n === 1 && !isBefore(this.at, m.begun);
     const { cursor } = this;
     this.at = [m.term, m.n];
     this.cursor = m.cursor || cursor;
-    if (!next && cursor) this.replay(cursor, this.channels);
-    if (this.holding) this.kept.push(...m.events);
-    else this.deliver(m.events);
+    if (!next && cursor) this.replay_(cursor, this.channels);
+    if (this.holding_) this.kept_.push(...m.events);
+    else this.deliver_(m.events);
   }
 
   /** Reads what came after a cursor, while what is live waits behind it. */
-  async replay(cursor, channels) {
-    const run = this.started;
-    this.holding++;
+  async replay_(cursor, channels) {
+    const run = this.started_;
+    this.holding_++;
     for (let failures = 0, more = true; more; ) {
       try {
         const answer = await askPoll(addressOf(this.url, "poll", { channels: channels.join(), cursor, wait: 0 }), this.token);
-        if (run !== this.started) return;
-        this.deliver(eventsIn(answer.events));
+        if (run !== this.started_) return;
+        this.deliver_(eventsIn(answer.events));
         more = answer.events.length > 0 && answer.cursor !== cursor;
         cursor = answer.cursor;
       } catch (e) {
         const why = whyOf(e);
         more = !why.refused;
-        if (why.refused) this.failed({ why });
+        if (why.refused) this.failed_({ why });
         else await pause(why.after || jitter(failures++));
-        if (run !== this.started) return;
+        if (run !== this.started_) return;
       }
     }
-    if (--this.holding === 0) this.deliver(this.kept.splice(0));
+    if (--this.holding_ === 0) this.deliver_(this.kept_.splice(0));
   }
 
   // ---- What the page hears.
 
   /** Hands events to the page, each once. */
-  deliver(events) {
+  deliver_(events) {
     for (const e of events) {
       // "state" and "error" are this client's own words.
       if (e.type === "state" || e.type === "error" || !this.channels.includes(e.channel)) continue;
       if (e.type === "reset") this.seen.clear(); // ids begin again
-      if (this.isNew(e)) this.emit(e.type, e);
+      if (this.isNew_(e)) this.emit_(e.type, e);
     }
   }
 
-  isNew(e) {
+  isNew_(e) {
     if (e.type === "status") { // told whole, and again after each reconnect
       const text = JSON.stringify(e.data) || "";
       if (this.states.get(e.channel) === text) return false;
@@ -267,21 +267,21 @@ export class Holdline {
     return true;
   }
 
-  tell({ state, transport, wait, why }) {
+  tell_({ state, transport, wait, why }) {
     this.told = { state, transport, wait, why, role: this.role };
-    this.emit("state", this.told);
+    this.emit_("state", this.told);
   }
 
-  failed({ why, channels }) {
+  failed_({ why, channels }) {
     const mine = channels && channels.filter((name) => this.channels.includes(name));
     if (mine && !mine.length) return;
     if (mine) this.channels = this.channels.filter((name) => !mine.includes(name));
-    this.emit("error", { message: why.refused, status: why.status, reason: why.reason, channels: mine });
+    this.emit_("error", { message: why.refused, status: why.status, reason: why.reason, channels: mine });
   }
 
   /** A listener's mistake is the page's to see and nobody else's to suffer. */
-  emit(type, event) {
-    for (const fn of [...(this.listeners.get(type) || [])]) {
+  emit_(type, event) {
+    for (const fn of [...(this.listeners_.get(type) || [])]) {
       try {
         fn(event);
       } catch (e) {
@@ -290,20 +290,20 @@ export class Holdline {
     }
   }
 
-  async fresh() {
+  async fresh_() {
     const { getToken } = this.options;
     await null; // so that even what fails at once finds listeners
     try {
       return String((getToken && (await getToken())) || "");
     } catch (e) {
-      this.emit("error", { message: `getToken: ${e && e.message}`, status: 0, reason: "token" });
+      this.emit_("error", { message: `getToken: ${e && e.message}`, status: 0, reason: "token" });
       return "";
     }
   }
 
   // ---- What worked on this site, for the next page. Storage may be forbidden.
 
-  recall() {
+  recall_() {
     try {
       const memory = parse(localStorage.getItem(`holdline ${this.url}`));
       return memory && now() - memory.at < 24 * HOUR ? memory : {};
@@ -312,7 +312,7 @@ export class Holdline {
     }
   }
 
-  store(memory) {
+  store_(memory) {
     try {
       localStorage.setItem(`holdline ${this.url}`, JSON.stringify(memory));
     } catch { /* the next page finds out by itself */ }

@@ -13,131 +13,131 @@ const FIRST_BYTE = 3 * SECOND; // a transport that works has said something by t
  */
 export class Line {
   constructor(url, memory, to) {
-    Object.assign(this, { url, to, channels: [], cursor: "", token: "", state: "closed", current: null, attempt: null });
-    this.failures = 0; // connections in a row that did not live long, for the pauses
-    this.rounds = 0; // times in a row that nothing on the ladder answered
+    Object.assign(this, { url, to, channels: [], cursor: "", token: "", state: "closed", current: null, attempt_: null });
+    this.failures_ = 0; // connections in a row that did not live long, for the pauses
+    this.rounds_ = 0; // times in a row that nothing on the ladder answered
     this.life = 0; // counts connections; what was begun in an older life gives up
-    this.quiet = 40 * SECOND; // of a stream; the server's heartbeat is 15 s
-    this.pongs = new Map();
+    this.quiet_ = 40 * SECOND; // of a stream; the server's heartbeat is 15 s
+    this.pongs_ = new Map();
     // What is known of this site: the rung that worked, until when a rung is not
     // tried, how old its connections get, at which ages the last ones were cut.
     this.memory = { rung: WS, ban: [], life: [], cuts: [], ...memory };
-    this.looked = now();
-    this.watch = setInterval(() => this.look(), 5 * SECOND);
+    this.looked_ = now();
+    this.watch_ = setInterval(() => this.look_(), 5 * SECOND);
   }
 
-  look() {
-    const slept = now() - this.looked > 15 * SECOND; // a laptop was shut, or a tab was frozen
-    this.looked = now();
+  look_() {
+    const slept = now() - this.looked_ > 15 * SECOND; // a laptop was shut, or a tab was frozen
+    this.looked_ = now();
     if (slept) this.wake();
-    else if (this.current) this.current.look();
+    else if (this.current) this.current.look_();
   }
 
-  tell(state, more) {
+  tell_(state, more) {
     this.state = state;
     this.to.state({ state, transport: this.current ? this.current.name : "", ...more });
   }
 
-  remember() {
+  remember_() {
     this.to.remember({ ...this.memory, at: now() });
   }
 
-  usable(rung) {
+  usable_(rung) {
     return !(this.memory.ban[rung] > now());
   }
 
   /** The rungs from the best to `last` that may be tried. */
-  rungsTo(last) {
-    return RUNGS.map((_, rung) => rung).filter((rung) => rung <= last && this.usable(rung));
+  rungsTo_(last) {
+    return RUNGS.map((_, rung) => rung).filter((rung) => rung <= last && this.usable_(rung));
   }
 
   /** Goes down the ladder until something answers. */
   async connect() {
-    this.drop();
+    this.drop_();
     const { life } = this;
-    this.tell("connecting");
-    const patience = FIRST_BYTE * 2 ** Math.min(this.rounds, 2); // a slow network is not a bad proxy
-    const top = this.rounds ? WS : this.memory.rung;
+    this.tell_("connecting");
+    const patience = FIRST_BYTE * 2 ** Math.min(this.rounds_, 2); // a slow network is not a bad proxy
+    const top = this.rounds_ ? WS : this.memory.rung;
     let why;
-    for (const rung of this.rungsTo(SHORT)) {
+    for (const rung of this.rungsTo_(SHORT)) {
       if (rung < top) continue;
-      const c = this.attempt = new Connection(this, rung, patience);
-      why = (await c.settled) || c.why;
+      const c = this.attempt_ = new Connection(this, rung, patience);
+      why = (await c.settled_) || c.why;
       if (life !== this.life) return c.close();
-      if (!why) return this.adopt(c);
+      if (!why) return this.adopt_(c);
       if (why.refused) return this.refused(why);
       if (why.after) break; // a server that is busy is so on every rung
     }
-    this.rounds++;
-    this.retry(why.after || jitter(this.failures++), why.lost);
+    this.rounds_++;
+    this.retry_(why.after || jitter(this.failures_++), why.lost);
   }
 
-  retry(wait, why) {
-    this.tell("waiting", { wait, why });
+  retry_(wait, why) {
+    this.tell_("waiting", { wait, why });
     this.timer = setTimeout(() => this.connect(), wait);
   }
 
   /** Ends whatever is going on. */
-  drop() {
+  drop_() {
     this.life++;
     clearTimeout(this.timer);
-    clearTimeout(this.better);
-    for (const c of [this.current, this.attempt]) if (c) c.close();
-    this.current = this.attempt = null;
+    clearTimeout(this.better_);
+    for (const c of [this.current, this.attempt_]) if (c) c.close();
+    this.current = this.attempt_ = null;
   }
 
   close() {
-    this.drop();
-    clearInterval(this.watch);
-    clearTimeout(this.shrink);
+    this.drop_();
+    clearInterval(this.watch_);
+    clearTimeout(this.shrink_);
   }
 
   /** The server says no: it is asked once more with a fresh token, then no more. */
   async refused(why) {
-    this.drop();
+    this.drop_();
     const { life } = this;
-    const renewed = await this.renew();
+    const renewed = await this.renew_();
     if (life !== this.life) return;
     if (renewed) return this.connect();
-    this.tell("refused", { why: why.refused });
+    this.tell_("refused", { why: why.refused });
     this.to.error(why);
   }
 
   /** Gets a fresh token, once until a connection has lived with it. */
-  async renew() {
-    if (this.renewed) return false;
-    this.renewed = true;
+  async renew_() {
+    if (this.renewed_) return false;
+    this.renewed_ = true;
     const token = await this.to.token();
     if (token) this.token = token;
     return Boolean(token);
   }
 
   /** Makes c the connection. The one before may end now: c stands where it did. */
-  adopt(c) {
+  adopt_(c) {
     const before = this.current;
     this.current = c;
-    this.attempt = null;
+    this.attempt_ = null;
     this.cursor = c.cursor;
-    this.rounds = 0;
+    this.rounds_ = 0;
     if (before) before.close();
     if (this.memory.rung !== c.rung) {
       this.memory.rung = c.rung;
-      this.remember();
+      this.remember_();
     }
-    this.tell("open"); // who waits for that hears all that follows
-    c.early.splice(0).forEach((heard) => c.take(...heard));
-    if (c === this.current) this.plan(BEAT);
+    this.tell_("open"); // who waits for that hears all that follows
+    c.early_.splice(0).forEach((heard) => c.take_(...heard));
+    if (c === this.current) this.plan_(BEAT);
   }
 
   /** Plans the next look for something better, or the change before a proxy's cut. */
-  plan(wait) {
-    clearTimeout(this.better);
+  plan_(wait) {
+    clearTimeout(this.better_);
     const { rung } = this.current;
     const life = rung <= SSE && this.memory.life[rung];
     if (!life && rung === WS) return;
-    this.better = setTimeout(async () => {
-      const why = await this.swap(this.rungsTo(life ? rung : rung - 1));
-      if (why && this.current) this.plan(Math.min(wait * 2, HOUR / 6));
+    this.better_ = setTimeout(async () => {
+      const why = await this.swap_(this.rungsTo_(life ? rung : rung - 1));
+      if (why && this.current) this.plan_(Math.min(wait * 2, HOUR / 6));
     }, life ? life * 0.8 : wait * (0.9 + Math.random() / 5));
   }
 
@@ -146,40 +146,40 @@ export class Line {
    * new one lives: no event is missed, and who listens knows an event that came
    * twice by its id. Resolves to the last why, or to nothing if it is done.
    */
-  async swap(rungs) {
+  async swap_(rungs) {
     const { life } = this;
     let why = { lost: "there is nothing to try" };
-    if (this.attempt || !this.current) return why;
+    if (this.attempt_ || !this.current) return why;
     for (const rung of rungs) {
-      const c = this.attempt = new Connection(this, rung, FIRST_BYTE);
-      why = (await c.settled) || c.why;
+      const c = this.attempt_ = new Connection(this, rung, FIRST_BYTE);
+      why = (await c.settled_) || c.why;
       if (life !== this.life) return void c.close();
-      this.attempt = null;
-      if (!why) return this.adopt(c);
+      this.attempt_ = null;
+      if (!why) return this.adopt_(c);
     }
     return why;
   }
 
   /** Hears of the end of a connection that had lived. */
-  lost(c, why) {
+  lost_(c, why) {
     if (c !== this.current) return;
-    const lived = now() - c.born;
-    if (lived > 10 * SECOND) this.renewed = false;
-    this.failures = lived > 5 * SECOND ? 0 : this.failures + 1;
-    const planned = c.hint !== undefined;
-    if (why.cut && c.holds && !planned && c.rung < SHORT) this.learn(c.rung, now() - c.begun);
+    const lived = now() - c.born_;
+    if (lived > 10 * SECOND) this.renewed_ = false;
+    this.failures_ = lived > 5 * SECOND ? 0 : this.failures_ + 1;
+    const planned = c.hint_ !== undefined;
+    if (why.cut && c.holds_ && !planned && c.rung < SHORT) this.learn_(c.rung, now() - c.begun);
     if (why.refused) return this.refused(why);
-    this.drop();
-    this.retry(planned ? c.hint : why.after || jitter(this.failures), why.lost);
+    this.drop_();
+    this.retry_(planned ? c.hint_ : why.after || jitter(this.failures_), why.lost);
   }
 
   /** Three cuts in a row at about the same age are a proxy's doing. */
-  learn(rung, age) {
+  learn_(rung, age) {
     const cuts = [...(this.memory.cuts[rung] || []), age].slice(-3);
     this.memory.cuts[rung] = cuts;
     const first = Math.min(...cuts), last = Math.max(...cuts);
     if (cuts.length === 3 && last - first < 300 + last * 0.15) this.cut(rung, first);
-    else this.remember();
+    else this.remember_();
   }
 
   /** Connections of a rung are cut at an age. Tells whether they are still of use. */
@@ -189,7 +189,7 @@ export class Line {
     memory.cuts[rung] = [];
     memory.life[rung] = age;
     if (!useful) memory.ban[rung] = now() + HOUR;
-    this.remember();
+    this.remember_();
     return useful;
   }
 
@@ -197,23 +197,23 @@ export class Line {
   async wake(hard) {
     const { state, current } = this;
     if (state === "waiting" || (hard && state === "connecting")) {
-      this.failures = this.rounds = 0;
+      this.failures_ = this.rounds_ = 0;
       this.connect();
-    } else if (current && now() - current.born > SECOND) { // all tabs tell of it
+    } else if (current && now() - current.born_ > SECOND) { // all tabs tell of it
       const at = now();
-      if (!hard && current.wire.ping) {
+      if (!hard && current.wire_.ping) {
         current.ping(0);
         await pause(3 * SECOND);
       } else if (!hard && at - current.last < 30 * SECOND) {
         return; // it was heard lately
       } else {
-        await this.swap([current.rung]);
+        await this.swap_([current.rung]);
       }
       if (current === this.current && current.last < at) this.connect();
     }
   }
 
-  took(cursor, events) {
+  took_(cursor, events) {
     this.cursor = cursor;
     this.to.events(events, cursor);
   }
@@ -223,7 +223,7 @@ export class Line {
    * out whether that is allowed and brings the cursor to the present; then a new
    * connection replaces the current one. Resolves to a why if it is refused.
    */
-  async extend(channels) {
+  async extend_(channels) {
     const { life, channels: had } = this;
     let { cursor } = this;
     try {
@@ -236,23 +236,23 @@ export class Line {
       }
     } catch (e) {
       const why = whyOf(e);
-      if (why.refused && life === this.life) return (await this.renew()) ? this.extend(channels) : why;
+      if (why.refused && life === this.life) return (await this.renew_()) ? this.extend_(channels) : why;
     }
     this.channels = channels;
     if (life !== this.life) return; // whatever comes next has them
-    while (this.attempt) await this.attempt.settled.then(() => pause(0));
+    while (this.attempt_) await this.attempt_.settled_.then(() => pause(0));
     if (life !== this.life) return;
     this.cursor = cursor;
-    if (await this.swap([this.current.rung])) this.connect();
+    if (await this.swap_([this.current.rung])) this.connect();
   }
 
   /** Round trip to the server in ms. */
   async latency() {
     const began = performance.now();
     const { current } = this;
-    if (current && current.wire.ping) {
+    if (current && current.wire_.ping) {
       const id = Math.floor(began * 1000) + 1;
-      await new Promise((resolve) => { this.pongs.set(id, resolve); current.ping(id); });
+      await new Promise((resolve) => { this.pongs_.set(id, resolve); current.ping(id); });
     } else {
       await ask(addressOf(this.url, "info"), this.token);
     }
@@ -260,8 +260,8 @@ export class Line {
   }
 
   pong(id) {
-    const resolve = this.pongs.get(id);
-    this.pongs.delete(id);
+    const resolve = this.pongs_.get(id);
+    this.pongs_.delete(id);
     if (resolve) resolve();
   }
 }

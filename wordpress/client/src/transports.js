@@ -8,18 +8,18 @@ const HOLD = 25; // seconds that a poll asks to be held
 
 function webSocket(c) {
   // A browser's WebSocket cannot send headers.
-  const socket = new WebSocket(c.address("ws", { token: c.line.token }).replace(/^http/, "ws"), "holdline.v1");
+  const socket = new WebSocket(c.address_("ws", { token: c.line.token }).replace(/^http/, "ws"), "holdline.v1");
   socket.onmessage = (m) => {
     const event = parse(m.data);
     if (!event || !isText(event.type)) return;
-    c.heard();
-    c.take([event]);
+    c.heard_();
+    c.take_([event]);
   };
   socket.onclose = (e) => {
     // 4000 to 4099 say: do not come back; but 4008 slow, 4010 limit, 4011 draining.
     const no = e.code >= 4000 && e.code < 4100 && ![4008, 4010, 4011].includes(e.code);
     const why = e.reason || `closed with code ${e.code}`;
-    c.over(no ? { refused: why, status: e.code, reason: "closed" } : { lost: why, cut: e.code === 1006 });
+    c.over_(no ? { refused: why, status: e.code, reason: "closed" } : { lost: why, cut: e.code === 1006 });
   };
   return { close: () => socket.close(), ping: (id) => socket.send(JSON.stringify({ type: "ping", id })) };
 }
@@ -28,19 +28,19 @@ function webSocket(c) {
 function eventStream(c) {
   const abort = new AbortController();
   const read = async () => {
-    const response = await ask(c.address("sse"), c.line.token, abort.signal);
+    const response = await ask(c.address_("sse"), c.line.token, abort.signal);
     if (!/^text\/event-stream/.test(response.headers.get("Content-Type"))) throw { lost: "the answer is not a stream" };
     const reader = response.body.getReader(), decoder = new TextDecoder();
     const lines = eventLines();
     for (;;) {
       const { done, value } = await reader.read();
       if (done) throw { lost: "the stream ended", cut: true };
-      c.heard();
+      c.heard_();
       const { events, id } = lines(decoder.decode(value, { stream: true }));
-      c.take(events, id);
+      c.take_(events, id);
     }
   };
-  read().catch((e) => c.over(e instanceof TypeError ? { lost: e.message, cut: true } : whyOf(e)));
+  read().catch((e) => c.over_(e instanceof TypeError ? { lost: e.message, cut: true } : whyOf(e)));
   return { close: () => abort.abort() };
 }
 
@@ -74,23 +74,23 @@ function poll(c) {
   const round = async () => {
     for (let wait = 0; ; ) {
       c.begun = Date.now(); // what a proxy cuts short is the request
-      c.limit = (wait + 15) * SECOND;
-      c.holds = wait > 0;
+      c.limit_ = (wait + 15) * SECOND;
+      c.holds_ = wait > 0;
       let answer;
       try {
-        answer = await askPoll(c.address("poll", { wait }), line.token, abort.signal);
+        answer = await askPoll(c.address_("poll", { wait }), line.token, abort.signal);
       } catch (e) {
         // A gateway's timeout tells how long it lets a request wait.
-        if (!c.holds || e.status !== 504 || !line.cut(rung, Date.now() - c.begun)) throw e;
+        if (!c.holds_ || e.status !== 504 || !line.cut(rung, Date.now() - c.begun)) throw e;
         answer = { events: [] };
       }
-      c.heard();
-      c.take(answer.events, answer.cursor);
+      c.heard_();
+      c.take_(answer.events, answer.cursor);
       if (rung === SHORT) await pause((2 + 2 * Math.random()) * SECOND);
       else wait = Math.min(HOLD, (line.memory.life[rung] || Infinity) * 0.8 / SECOND);
     }
   };
-  round().catch((e) => c.over({ cut: c.holds, ...whyOf(e) }));
+  round().catch((e) => c.over_({ cut: c.holds_, ...whyOf(e) }));
   return { close: () => abort.abort() };
 }
 

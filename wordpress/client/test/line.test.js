@@ -284,7 +284,7 @@ test("more channels begin at the present, and what is read goes on", async () =>
     { cursor: "15", events: [] },
   ];
   gateway.on.poll = () => gateway.answer(answers.shift());
-  const done = line.extend(["a/1", "b/1"]);
+  const done = line.extend_(["a/1", "b/1"]);
   await pass(200);
   assert.equal(await done, undefined);
   assert.equal(gateway.asked.at(-1).query.get("channels"), "a/1,b/1");
@@ -297,7 +297,7 @@ test("more channels that are refused leave the line as it is", async () => {
   begin();
   await pass(200);
   gateway.on.poll = () => refused(403, "you may not read b/1", "channel");
-  const done = line.extend(["a/1", "b/1"]);
+  const done = line.extend_(["a/1", "b/1"]);
   await pass(200);
   assert.equal((await done).refused, "you may not read b/1");
   assert.deepEqual(line.channels, ["a/1"]);

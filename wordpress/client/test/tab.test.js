@@ -81,7 +81,7 @@ test("a word of the broker that was missed is read again", async () => {
   await pass(200);
   gateway.sockets[0].say(message(11));
   await pass(10);
-  tab.broker.n++; // as if somebody had said 12 and 13 while this tab was frozen
+  tab.broker_.n++; // as if somebody had said 12 and 13 while this tab was frozen
   gateway.sockets[0].say(message(14));
   await pass(500);
   assert.deepEqual(tab.heardOf, [11, 12, 13, 14]);
@@ -166,7 +166,7 @@ test("a refused line is tried again when somebody new comes", async () => {
   await pass(60_000);
   assert.equal(tab.state, "refused");
   const before = gateway.count();
-  tab.broker.hear({ t: "join", id: "new", url: tab.url, channels: ["a/1"], at: null, cursor: "", token: "" });
+  tab.broker_.hear_({ t: "join", id: "new", url: tab.url, channels: ["a/1"], at: null, cursor: "", token: "" });
   await pass(60_000);
   assert.equal(gateway.count(), before + 2);
 });
