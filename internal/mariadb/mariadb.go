@@ -49,6 +49,8 @@ func Start(ctx context.Context, dir string, args ...string) (*Server, error) {
 			"--no-defaults", "--datadir=" + s.data(),
 			"--auth-root-authentication-method=normal", "--skip-test-db",
 		}, s.userArgs()...)...)
+		// As in Restart: what it starts would sweep /tmp, or be swept there.
+		cmd.Env = append(os.Environ(), "TMPDIR="+dir)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("install a private MariaDB: %w: %s", err, gist(out))
 		}
