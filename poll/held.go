@@ -137,8 +137,13 @@ func (h *held) Live(string, *hub.Delivery) {
 	}
 }
 
-// Deliver implements hub.Subscriber: what came is only a reason to look.
-func (h *held) Deliver(*hub.Delivery) { h.wake() }
+// Deliver implements hub.Subscriber: what came is only a reason to look, and none
+// if it has no cursor. No loop of a plugin has words for what is not stored.
+func (h *held) Deliver(d *hub.Delivery) {
+	if d.Cursor != "" {
+		h.wake()
+	}
+}
 
 // rearm waits for the end of the hold, or with a pause for a look before that.
 func (h *held) rearm(pause time.Duration) {

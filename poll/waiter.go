@@ -51,8 +51,13 @@ func (p *waiter) Live(cursor string, states *hub.Delivery) {
 	}
 }
 
-// Deliver answers with events.
+// Deliver answers with events. Something that is told and not stored leaves the
+// client where it stands.
 func (p *waiter) Deliver(d *hub.Delivery) {
+	if d.Cursor == "" {
+		p.answer(p.standing(), d, p.keepAlive)
+		return
+	}
 	p.answer(p.withTag(d.Cursor, d.Tag), d, p.keepAlive)
 }
 
@@ -73,7 +78,7 @@ func (p *waiter) withTag(cursor string, tag uint32) string {
 // Alarm ends the hold with the answer that nothing came.
 func (p *waiter) Alarm(park.Conn) { p.answer(p.standing(), nil, p.keepAlive) }
 
-// standing is the cursor of a poll that was told nothing. It is read before the
+// standing is the cursor of a poll that was told no row and no state. It is read before the
 // poll is marked as answered: whatever was handed out up to this cursor would
 // have answered it.
 func (p *waiter) standing() string {

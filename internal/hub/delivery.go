@@ -26,21 +26,27 @@ const (
 // many goroutines.
 type Delivery struct {
 	Events []chat.Event // each with its Cursor
-	// Cursor is where a client stands that has all of Events.
+	// Cursor is where a client stands that has all of Events. It is empty for a
+	// Telling, which leaves the client where it is.
 	Cursor string
-	// Tag is set where states are told to a one-off subscriber: the digest that
-	// its client shall bring back, see chat.Cursor.
+	// Tag is set where a one-off subscriber is told states and kept tellings, or
+	// the rows of pending messages: the digest that its client shall bring back, see
+	// chat.Cursor.
 	Tag uint32
 
 	channel string
-	tag     uint32 // digest, for a status; else 0
+	tag     uint32    // digest, for a status; else 0
+	same    *Delivery // with the same events, whose bytes it shares; else nil
 	once    [formats]sync.Once
 	bytes   [formats][]byte
 }
 
-// Bytes returns the delivery in one wire format, encoding it at the first call.
-// The bytes are shared and must not be changed.
+// Bytes returns the delivery's events in one wire format, encoding them at the
+// first call. The bytes are shared and must not be changed.
 func (d *Delivery) Bytes(f Format, encode func(*Delivery) []byte) []byte {
+	if d.same != nil {
+		return d.same.Bytes(f, encode)
+	}
 	d.once[f].Do(func() { d.bytes[f] = encode(d) })
 	return d.bytes[f]
 }

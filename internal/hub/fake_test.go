@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -146,10 +147,11 @@ type client struct {
 	mu        sync.Mutex
 	ids       []int64
 	states    []string
+	heard     []string // everything, in words
 	resets    int
 	lives     []string // cursors
 	cursor    string
-	tag       uint32
+	tag       uint32 // as last told, or brought along
 	calls     int
 	sub       *Sub
 	onDeliver func(c *client) // called with the lock held
@@ -170,19 +172,51 @@ func (c *client) Deliver(d *Delivery) {
 	defer c.mu.Unlock()
 	c.calls++
 	for _, e := range d.Events {
-		switch e.Type {
-		case chat.TypeStatus:
+		c.heard = append(c.heard, inWords(&e))
+		switch {
+		case e.Cursor == "": // told, not stored
+		case e.Type == chat.TypeStatus:
 			c.states = append(c.states, string(e.Data))
-		case chat.TypeReset:
+		case e.Type == chat.TypeReset:
 			c.resets++
 		default:
 			c.ids = append(c.ids, e.ID)
 		}
 	}
-	c.cursor, c.tag = d.Cursor, d.Tag
+	if d.Cursor != "" {
+		c.cursor = d.Cursor
+	}
+	if d.Tag != 0 {
+		c.tag = d.Tag
+	}
 	if c.onDeliver != nil {
 		c.onDeliver(c)
 	}
+}
+
+// inWords is "message 7", "stored 7 anna", "pending anna", "typing {}".
+func inWords(e *chat.Event) string {
+	words := []string{string(e.Type)}
+	if e.Pending {
+		words[0] = "pending"
+	}
+	if e.ID != 0 {
+		words = append(words, strconv.FormatInt(e.ID, 10))
+	}
+	for _, more := range []string{e.ClientID, string(e.Data)} {
+		if more != "" {
+			words = append(words, more)
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// news is what the client has been told since it was last asked.
+func (c *client) news() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer func() { c.heard = nil }()
+	return strings.Join(c.heard, ", ")
 }
 
 func (c *client) told() []int64 {
@@ -199,8 +233,13 @@ func cursorAt(m chat.Mark) *chat.Cursor {
 // join subscribes a stream; from is nil for the present.
 func joinHub(t *testing.T, h *Hub, from *chat.Cursor, channels ...string) *client {
 	t.Helper()
+	return joinAs(t, h, nil, from, channels...)
+}
+
+func joinAs(t *testing.T, h *Hub, who *chat.Party, from *chat.Cursor, channels ...string) *client {
+	t.Helper()
 	c := &client{}
-	if err := h.Subscribe(c, Subscription{Channels: channels, From: from}, func(s *Sub) { c.sub = s }); err != nil {
+	if err := h.Subscribe(c, Subscription{Channels: channels, Who: who, From: from}, func(s *Sub) { c.sub = s }); err != nil {
 		t.Fatal(err)
 	}
 	synctest.Wait()
@@ -210,12 +249,18 @@ func joinHub(t *testing.T, h *Hub, from *chat.Cursor, channels ...string) *clien
 // poll subscribes a long poll, which closes itself when it is answered.
 func poll(t *testing.T, h *Hub, cursor string, channels ...string) *client {
 	t.Helper()
-	c := &client{cursor: cursor, onDeliver: func(c *client) { c.sub.Close() }}
+	return pollAs(t, h, nil, cursor, channels...)
+}
+
+func pollAs(t *testing.T, h *Hub, who *chat.Party, cursor string, channels ...string) *client {
+	t.Helper()
 	from, err := chat.ParseCursor(cursor)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := h.Subscribe(c, Subscription{Channels: channels, From: &from, OneOff: true}, func(s *Sub) { c.sub = s }); err != nil {
+	c := &client{cursor: from.WithTag(0).String(), tag: from.Tag(), onDeliver: func(c *client) { c.sub.Close() }}
+	want := Subscription{Channels: channels, Who: who, From: &from, OneOff: true}
+	if err := h.Subscribe(c, want, func(s *Sub) { c.sub = s }); err != nil {
 		t.Fatal(err)
 	}
 	synctest.Wait()

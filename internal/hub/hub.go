@@ -45,12 +45,13 @@ type Source interface {
 // goroutine, one after the other, and must never block.
 type Subscriber interface {
 	// Live tells that the subscriber has caught up (or began without a cursor),
-	// where it stands, and the states of its channels as far as they are known
-	// (nil for none, or none that a one-off subscriber has not seen). It may come
-	// again after the source was paused; a one-off subscriber that was answered
+	// where it stands, and what is the case on its channels: their states as far
+	// as they are known, and behind those the tellings that are kept (nil for
+	// none, or none that a one-off subscriber has not seen). It may come again after the source was paused; a one-off subscriber that was answered
 	// before never hears it.
 	Live(cursor string, states *Delivery)
-	// Deliver hands over events in the order of their ids as they became known.
+	// Deliver hands over events in the order of their ids as they became known, or
+	// something that was told and not stored (Delivery.Cursor is then empty).
 	Deliver(d *Delivery)
 }
 
@@ -80,6 +81,9 @@ type Hub struct {
 	channels map[string]*channel
 	deserted int         // channels that nobody is subscribed to, and that are not forgotten yet
 	cursor   chat.Cursor // the newest position of every source
+	board    board
+
+	dropped atomic.Uint64 // tellings
 }
 
 // source is the hub's view of one Source. The mutable part is guarded by Hub.mu.
@@ -254,6 +258,9 @@ func (h *Hub) Pause(ctx context.Context, sourceName string) error {
 type publication struct {
 	source string
 	ds     []*Delivery
+	// settled are those of ds with rows of messages that were pending; nil for none.
+	settled map[*Delivery]*settlement
+
 	mark   chat.Mark
 	cursor string // text of all sources' marks behind this batch
 	pause  bool
@@ -287,7 +294,14 @@ func (h *Hub) record(b chat.Batch) (*publication, error) {
 		for i := range run {
 			run[i].Cursor = h.cursor.With(src.key, run[i].Mark).String()
 		}
-		p.ds = append(p.ds, newDelivery(run))
+		d := newDelivery(run)
+		p.ds = append(p.ds, d)
+		if st := h.board.settle(d); st != nil {
+			if p.settled == nil {
+				p.settled = make(map[*Delivery]*settlement)
+			}
+			p.settled[d] = st
+		}
 		start = end
 	}
 	src.ring.append(p.ds)

@@ -185,17 +185,26 @@ func (s *sender) goLive(sub *Sub) {
 	sub.late = nil
 	sub.live.Store(true)
 	cursor, _ := sub.Cursor()
-	sub.to.Live(cursor, s.states(sub, cursor))
+	s.hub.mu.Lock()
+	sub.heard = s.hub.board.seq
+	states := s.hub.statesOf(sub, cursor)
+	s.hub.mu.Unlock()
+	sub.to.Live(cursor, states)
 }
 
-// states are the newest states of the subscription's channels, but for a poll
-// that has seen them.
+// states are what is the case on the subscription's channels, but for a poll that
+// has seen it.
 func (s *sender) states(sub *Sub, cursor string) *Delivery {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
+	return s.hub.statesOf(sub, cursor)
+}
+
+// statesOf are the newest states and then the kept tellings. Hub.mu is held.
+func (h *Hub) statesOf(sub *Sub, cursor string) *Delivery {
 	d := &Delivery{Cursor: cursor}
 	if sub.oneOff {
-		if d.Tag = s.hub.tagOf(sub); d.Tag == sub.tag {
+		if d.Tag = h.tagOf(sub); d.Tag == sub.tag {
 			return nil
 		}
 	}
@@ -204,6 +213,13 @@ func (s *sender) states(sub *Sub, cursor string) *Delivery {
 			e := r.ch.state.Events[0]
 			e.Cursor = cursor
 			d.Events = append(d.Events, e)
+		}
+	}
+	for _, r := range sub.refs {
+		for _, n := range h.board.notes[r.ch.name] {
+			if n.reaches(sub.who) {
+				d.Events = append(d.Events, n.d.Load().Events...) // never nil while it is kept
+			}
 		}
 	}
 	if len(d.Events) == 0 {

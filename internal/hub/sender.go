@@ -31,6 +31,8 @@ type sender struct {
 	signal chan struct{}
 	slots  chan struct{} // one token for each batch in the box
 
+	tellings atomic.Int32 // in the box
+
 	pos     map[string]chat.Mark // by source; absent while unknown
 	fresh   map[string]uint64    // highest ticket answered, by source
 	cursor  atomic.Pointer[string]
@@ -41,6 +43,7 @@ type sender struct {
 // resume.
 type command struct {
 	publish *publication
+	tell    *note
 	add     *Sub
 	remove  *Sub
 	advance *Sub // it may take the next slice
@@ -116,6 +119,8 @@ func (s *sender) do(c *command) {
 	case c.publish != nil:
 		s.carry(c.publish)
 		<-s.slots
+	case c.tell != nil:
+		s.tell(c.tell)
 	case c.add != nil:
 		s.enlist(c.add)
 		s.advance(c.add)
@@ -212,7 +217,7 @@ func (s *sender) carry(p *publication) {
 		s.reset(p)
 	default:
 		for _, d := range p.ds {
-			s.fanOut(d)
+			s.fanOut(d, p.settled[d])
 		}
 	}
 	s.pos[p.source] = p.mark
@@ -227,9 +232,10 @@ func (s *sender) carry(p *publication) {
 	}
 }
 
-// fanOut gives a delivery to every live subscriber of its channel. Those that
-// are late find it in the ring when they get there.
-func (s *sender) fanOut(d *Delivery) {
+// fanOut gives a delivery to every live subscriber of its channel; with a
+// settlement, in the form that is right for each. Those that are late find it in
+// the ring when they get there.
+func (s *sender) fanOut(d *Delivery, settled *settlement) {
 	s.hub.mu.Lock()
 	ch := s.hub.channels[d.channel]
 	s.hub.mu.Unlock()
@@ -240,11 +246,15 @@ func (s *sender) fanOut(d *Delivery) {
 		if sub.late != nil || sub.gone.Load() {
 			continue
 		}
+		own := d
+		if settled != nil {
+			own = settled.of(sub)
+		}
 		if sub.skip.Load() == nil && (d.tag == 0 || !sub.oneOff) {
-			sub.to.Deliver(d)
+			sub.to.Deliver(own)
 			continue
 		}
-		s.deliverPicky(sub, d)
+		s.deliverPicky(sub, own)
 	}
 }
 
@@ -267,7 +277,7 @@ func (s *sender) deliverPicky(sub *Sub, d *Delivery) {
 		return
 	}
 	had, _ := seen.Mark(s.hub.sourceOf(d.channel).key)
-	own := &Delivery{channel: d.channel}
+	own := &Delivery{channel: d.channel, Tag: d.Tag}
 	for _, e := range d.Events {
 		if e.ID == 0 || !had.Has(e.ID) {
 			e.Cursor = sub.own(e.Cursor, seen)

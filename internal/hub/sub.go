@@ -19,7 +19,9 @@ type Sub struct {
 	refs   []ref
 	late   *late                       // nil once live
 	skip   atomic.Pointer[chat.Cursor] // rows up to here the client has, though we have not
-	tag    uint32                      // digest of the states the client has seen
+	who    *chat.Party                 // who listens; nil: unknown
+	heard  uint64                      // the board's counter when it went live and was told all of it
+	tag    uint32                      // digest of the states and kept tellings the client has seen
 	oneOff bool                        // a long poll: one delivery ends it
 	listed bool                        // it is in its channels' lists
 	live   atomic.Bool                 // late is nil; for other goroutines
@@ -46,11 +48,14 @@ type late struct {
 // Subscription is what Subscribe needs to know.
 type Subscription struct {
 	Channels []string
+	// Who listens, for tellings that are not for everybody; nil: unknown. It is
+	// shared and never changed.
+	Who *chat.Party
 	// From is the client's cursor; nil begins at the present.
 	From *chat.Cursor
 	// OneOff subscriptions (long polls) are told something once: the subscriber
-	// closes itself in its first Deliver, and a state that From's digest already
-	// knows is not told.
+	// closes itself in its first Deliver, and states and kept tellings that From's
+	// digest already knows are not told.
 	OneOff bool
 	// Drained tells whether the client has taken what it was sent; a long
 	// catching up waits for it between slices. Nil never waits. It is called
@@ -62,7 +67,7 @@ type Subscription struct {
 // returns; sub must be stored where they can find it, hence the callback.
 func (h *Hub) Subscribe(to Subscriber, want Subscription, ready func(*Sub)) error {
 	l := &late{drained: want.Drained}
-	sub := &Sub{to: to, late: l, oneOff: want.OneOff}
+	sub := &Sub{to: to, late: l, who: want.Who, oneOff: want.OneOff}
 	if want.From != nil {
 		l.from, sub.tag = want.From.WithTag(0), want.From.Tag()
 	}
@@ -159,13 +164,18 @@ func (s *Sub) own(text string, seen *chat.Cursor) string {
 	return c.String()
 }
 
-// tagOf sums the digests of all states, whatever the order of the channels.
-// Hub.mu is held.
+// tagOf sums the digests of all states and of the kept tellings that the
+// subscriber may hear, whatever the order of the channels. Hub.mu is held.
 func (h *Hub) tagOf(s *Sub) uint32 {
 	var sum uint32
 	for _, r := range s.refs {
 		if r.ch.state != nil {
 			sum += r.ch.state.tag
+		}
+		for _, n := range h.board.notes[r.ch.name] {
+			if n.reaches(s.who) {
+				sum += n.tag()
+			}
 		}
 	}
 	return sum
