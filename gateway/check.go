@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -111,8 +112,8 @@ type checkReport struct {
 	Address string `json:"address,omitempty"`
 	Scope   string `json:"scope"`
 	Trusted bool   `json:"trusted"` // the last hop may say for whom it asks: trusted_proxies
-	// ForwardedFor tells whether the request names an address, SameHost and HTTPS
-	// whether it has the host that the page was asked of (host=) and came encrypted.
+	// ForwardedFor tells whether the request names an address, SameHost whether it
+	// names the host of the page (host=), HTTPS whether it came encrypted.
 	ForwardedFor bool  `json:"forwarded_for"`
 	SameHost     bool  `json:"same_host"`
 	HTTPS        bool  `json:"https"`
@@ -129,14 +130,16 @@ func (k *checks) servePoll(c echo.Context, check string) error {
 	if err != nil || math.IsNaN(seconds) {
 		return &refusal{http.StatusBadRequest, "parameter", "wait is a number of seconds"}
 	}
-	p, err := k.enter(c)
-	if err != nil {
-		return err
-	}
-	defer p.Release()
-	end := began.Add(time.Duration(min(seconds, maxCheckWait.Seconds()) * float64(time.Second)))
-	if !k.waitUntil(c.Request().Context(), end) {
-		return errNotReady // we are leaving, or nobody listens
+	if seconds > 0 {
+		p, err := k.enter(c)
+		if err != nil {
+			return err
+		}
+		defer p.Release()
+		end := began.Add(time.Duration(min(seconds, maxCheckWait.Seconds()) * float64(time.Second)))
+		if !k.waitUntil(c.Request().Context(), end) {
+			return errNotReady // we are leaving, or nobody listens
+		}
 	}
 	c.Response().Header().Set("Cache-Control", "no-store")
 	return c.JSON(http.StatusOK, k.report(c, check, began))
@@ -167,7 +170,7 @@ func (k *checks) report(c echo.Context, check string, began time.Time) checkRepo
 	a := checkReport{
 		Protocol: r.Proto, Scope: scopeOf(from), Trusted: trusted,
 		ForwardedFor: r.Header.Get("X-Forwarded-For") != "",
-		SameHost:     strings.EqualFold(k.g.siteHost(r), c.QueryParam("host")),
+		SameHost:     strings.EqualFold(hostname(k.g.siteHost(r)), c.QueryParam("host")),
 		HTTPS:        r.TLS != nil || trusted && strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https"),
 		HeartbeatMS:  k.g.cfg.Heartbeat.Milliseconds(),
 		Handshake:    k.whyRefused(check),
@@ -181,6 +184,11 @@ func (k *checks) report(c echo.Context, check string, began time.Time) checkRepo
 }
 
 func milliseconds(t time.Time) float64 { return float64(t.UnixMicro()) / 1000 }
+
+// hostname is a Host without its port. Browsers write IPv6 in brackets.
+func hostname(host string) string {
+	return (&url.URL{Host: host}).Hostname()
+}
 
 func scopeOf(a netip.Addr) string {
 	switch a = a.Unmap(); {
@@ -239,6 +247,7 @@ func (k *checks) serveSSE(c echo.Context, _ string) error {
 func (k *checks) serveWS(c echo.Context, check string) error {
 	p, err := k.enter(c)
 	if err != nil {
+		k.refuse(check, err.Error())
 		return err
 	}
 	conn, early, refused := ws.Upgrade(c.Response(), c.Request(), nil)

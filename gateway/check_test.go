@@ -20,6 +20,7 @@ import (
 	"github.com/coder/websocket"
 
 	"holdline/config"
+	"holdline/internal/chat"
 )
 
 // checkAnswer is what the page is told by a poll.
@@ -99,8 +100,7 @@ func TestCheckPageIsItsOwn(t *testing.T) {
 
 func TestCheckTellsHowARequestCame(t *testing.T) {
 	s := newSite(t)
-	host := s.gw.Addr().String()
-	resp, a := s.check("poll", "a&wait=0&host="+host)
+	resp, a := s.check("poll", "a&wait=0&host=127.0.0.1")
 	if resp.StatusCode != http.StatusOK || resp.Header.Get("Cache-Control") != "no-store" {
 		t.Error(resp.Status, resp.Header)
 	}
@@ -243,19 +243,27 @@ func TestChecksAreBounded(t *testing.T) {
 	for range 12 {
 		openCheckSocket(t, s, "a")
 	}
-	resp, a := s.check("poll", "a")
+	resp, a := s.check("poll", "a&wait=0.1")
 	if resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(a.Error, "too many checks") || resp.Header.Get("Retry-After") == "" {
 		t.Errorf("one too many: %s %+v", resp.Status, a)
 	}
-	if resp, _ := s.check("poll", "a", "X-Forwarded-For", "203.0.113.7"); resp.StatusCode != http.StatusOK {
+	if resp, _ := s.check("ws", "a"); resp.StatusCode != http.StatusServiceUnavailable {
+		t.Error("a WebSocket too many:", resp.Status)
+	}
+	if _, a := s.check("poll", "a"); !strings.Contains(a.Handshake, "too many checks") {
+		t.Errorf("what is not held is answered with %+v", a)
+	}
+	if resp, _ := s.check("poll", "a&wait=0.1", "X-Forwarded-For", "203.0.113.7"); resp.StatusCode != http.StatusOK {
 		t.Error("another address:", resp.Status)
 	}
 	id := s.chat(3)
 	c := openWS(t, s, fmt.Sprintf("wplc/%d", id), "")
 	defer c.close()
 	row := s.say(id, "Hello")
-	if e := c.next(); e.ID != row {
-		t.Errorf("who chats hears %+v", e)
+	for e := c.next(); e.ID != row; e = c.next() {
+		if e.Type != chat.TypeStatus {
+			t.Fatalf("who chats hears %+v", e)
+		}
 	}
 }
 

@@ -12,6 +12,11 @@ const ms = (n) => `${n < 10 ? n.toFixed(1) : n.toFixed(0)} ms`;
 const seconds = (n) => `${(n / SECOND).toFixed(n < 9950 ? 1 : 0)} s`;
 
 const RUNGS = { ws: "WebSocket", sse: "Event stream (SSE)", poll: "Long poll", short: "Short poll" };
+const IN_WORDS = { ws: "a WebSocket", sse: "an event stream", poll: "a long poll", short: "a short poll" };
+const BUSY = "Too many checks are running at this moment.";
+
+/** A check that Holdline itself has put off. */
+const isBusy = (answer) => answer && answer.report && answer.report.reason === "limit_check";
 
 // What to change, by the server that answers; `any` is for those that are not named.
 const ADVICE = {
@@ -34,6 +39,11 @@ const ADVICE = {
     apache: "`timeout=75` at the ProxyPass",
     iis: "a proxy time-out of 75 seconds",
     any: "a time-out of at least 75 seconds for this path",
+  },
+  host: {
+    nginx: "`proxy_set_header Host $host;`",
+    apache: "`ProxyPreserveHost On`",
+    any: "the header `Host` must be passed on as it comes",
   },
   forwarded: {
     nginx: "`proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme;`, and the proxy’s address in Holdline’s `trusted_proxies`",
@@ -65,13 +75,14 @@ class Check {
   }
 
   async ask(wait, n) {
-    const query = { wait, host: location.host, n };
+    const query = { wait, host: location.hostname.replace(/^\[|\]$/g, ""), n };
     const began = performance.now();
     const response = await fetch(this.address("poll", query), { cache: "no-store", credentials: "omit" });
-    const took = performance.now() - began;
+    const answered = performance.timeOrigin + performance.now();
+    const took = answered - performance.timeOrigin - began;
     const report = await response.json().catch(() => null);
     const ok = response.ok && report && Number.isFinite(report.now);
-    return { ok, status: response.status, report, took, headers: response.headers };
+    return { ok, status: response.status, report, took, answered, headers: response.headers };
   }
 
   show(rung, state, title, words = "", delay = "") {
@@ -115,10 +126,9 @@ class Check {
       return this.show("short", "bad", `status ${bad.status}`, said || "Something else than Holdline answers at this address.");
     }
     const best = trips.reduce((a, b) => (a.took < b.took ? a : b));
-    const answered = performance.timeOrigin + performance.now();
     const last = trips[trips.length - 1];
-    this.doubt = last.took / 2;
-    this.offset = last.report.now - (answered - last.took / 2);
+    this.doubt = best.took / 2; // as NTP has it
+    this.offset = best.report.now - (best.answered - best.took / 2);
     this.heartbeat = last.report.heartbeat_ms;
     this.server = kindOf(last.headers.get("Server") || "");
     const timings = performance.getEntriesByType("resource").filter((t) => t.name.includes(this.id));
@@ -146,10 +156,11 @@ class Check {
     const https = location.protocol === "https:";
     fact("Encrypted", https === report.https ? (https ? "yes, and Holdline knows" : "no") : "yes, but Holdline is not told",
       https === report.https ? "good" : "fair", https === report.https ? "" : "forwarded");
-    fact("Name of the site", report.same_host ? "passed on" : "replaced by the proxy", report.same_host ? "good" : "fair");
-    const off = Math.abs(this.offset) <= this.doubt + 2 ? 0 : this.offset;
-    fact("Server’s clock", off ? `${seconds(Math.abs(off))} ${off > 0 ? "ahead of" : "behind"} this device’s` : "the same as this device’s",
-      Math.abs(off) > 60 * SECOND ? "fair" : "good");
+    fact("Name of the site", report.same_host ? "passed on" : "replaced by the proxy",
+      report.same_host ? "good" : "fair", report.same_host ? "" : "host");
+    const off = Math.abs(this.offset);
+    fact("Server’s clock", off > this.doubt + 100 ? `${seconds(off)} ${this.offset > 0 ? "ahead of" : "behind"} this device’s` : "the same as this device’s",
+      off > 60 * SECOND ? "fair" : "good");
     $("facts").replaceChildren(...facts.map(({ name, text, state }) => {
       const row = document.createElement("div"), dt = document.createElement("dt"), dd = document.createElement("dd");
       dt.textContent = name;
@@ -206,8 +217,9 @@ class Check {
   }
 
   async refusedSocket() {
-    const { report } = await this.ask(0, "ws").catch(() => ({}));
-    const why = report && report.handshake;
+    const answer = await this.ask(0, "ws").catch(() => ({}));
+    const why = answer.report && answer.report.handshake;
+    if (why && why.startsWith("too many checks")) return this.show("ws", "none", "not tried", BUSY);
     this.show("ws", "bad", "blocked", why ? `Holdline was asked, but: ${why}` : "The request never reached Holdline: something before it refused.");
   }
 
@@ -221,14 +233,18 @@ class Check {
     let trouble = "", response;
     try {
       response = await fetch(this.address("sse"), { signal: abort.signal, cache: "no-store", credentials: "omit", headers: { Accept: "text/event-stream" } });
-      if (!response.ok) throw new Error(`status ${response.status}`);
+      if (!response.ok) {
+        if (isBusy({ report: await response.json().catch(() => null) })) return this.show("sse", "none", "not tried", BUSY);
+        throw new Error(`status ${response.status}`);
+      }
       await this.readStream(response.body.getReader(), at, began);
     } catch (e) {
       trouble = abort.signal.aborted ? "" : String(e.message);
+    } finally {
+      clearTimeout(late);
+      clearTimeout(limit);
+      abort.abort();
     }
-    clearTimeout(late);
-    clearTimeout(limit);
-    abort.abort();
     this.judgeStream(at, performance.now() - began, trouble, response);
   }
 
@@ -253,7 +269,9 @@ class Check {
   }
 
   oneWay(at) {
-    return at.events.length ? `${ms(Math.max(0, median(at.events.map((e) => e.delay))))} one way` : "";
+    if (!at.events.length) return "";
+    const delay = median(at.events.map((e) => e.delay));
+    return delay > this.doubt ? `${ms(delay)} one way` : `under ${ms(2 * this.doubt)} one way`;
   }
 
   judgeStream(at, age, trouble, response) {
@@ -296,8 +314,10 @@ class Check {
     if (answer.ok && answer.report.held_ms >= (HOLD - 0.1) * SECOND) {
       return this.show("poll", "good", "gets through", `Held for ${HOLD} s and answered.`, delay);
     }
+    if (isBusy(answer)) return this.show("poll", "none", "not tried", BUSY);
+    this.shorter = answer.took > 2.5 * SECOND; // the client's polls go below that time
     const how = answer.status ? `status ${answer.status}` : "the connection broke";
-    const words = answer.took > 2.5 * SECOND ? ` Shorter polls are used instead${answer.took >= 10 * SECOND ? "; 10 s are let through" : ""}.` : "";
+    const words = this.shorter ? " Polls are held for less than that instead." : " That is too short to be of use.";
     this.show("poll", "fair", `cut after ${seconds(answer.took)}`, `A request was ended while it was held: ${how}.${words}`, delay);
   }
 
@@ -310,25 +330,34 @@ class Check {
     if (ws.state === "bad") list.push("upgrade");
     if (sse.state === "bad") list.push("buffer");
     if ([ws, sse, poll].some((r) => r.state === "fair")) list.push("timeout");
-    if (this.facts.some((f) => f.kind === "forwarded")) list.push("forwarded");
+    for (const kind of ["forwarded", "host"]) if (this.facts.some((f) => f.kind === kind)) list.push(kind);
     return list;
   }
 
   verdict() {
-    const { result } = this;
+    const { result } = this, rungs = Object.keys(RUNGS);
     if (result.short.state === "bad") return { state: "bad", text: `Holdline cannot be reached here: ${result.short.title}.`, advice: [] };
-    const used = ["ws", "sse", "poll", "short"].find((rung) => result[rung].state === "good" || (rung === "poll" && result.poll.state === "fair"));
-    const delay = result[used].delay ? `, ${result[used].delay}` : "";
-    const name = { ws: "a WebSocket", sse: "an event stream (SSE)", poll: "long polls", short: "short polls" }[used];
+    if (rungs.some((rung) => result[rung].state === "none")) {
+      return { state: "fair", text: "Too many checks are running at this moment. Run it again in half a minute.", advice: [] };
+    }
+    const used = rungs.find((rung) => result[rung].state === "good" || (rung === "poll" && this.shorter));
+    const flaws = (list) => list.filter((rung) => result[rung].state !== "good")
+      .map((rung) => `${IN_WORDS[rung]} ${/^goes/.test(result[rung].title) ? "" : "is "}${result[rung].title}`).join(" and ");
+    const above = flaws(rungs.slice(0, rungs.indexOf(used))), below = flaws(rungs.slice(rungs.indexOf(used) + 1));
     const problems = this.problems();
-    const titles = { upgrade: "WebSocket", buffer: "Streams", timeout: "Time-outs", forwarded: "Who asks" };
+    const delay = result[used].delay ? ` (${result[used].delay})` : "";
+    let text = `Pages will use ${IN_WORDS[used]}${delay}`;
+    if (!problems.length) text = `Everything gets through: pages will use ${IN_WORDS[used]}${delay}`;
+    if (above) text += `, because ${above}`;
+    if (below) text += `. Should that fail: ${below}`;
+    if (problems.includes("forwarded")) text += "; and Holdline is not told who asks";
+    const titles = {
+      upgrade: "Let WebSockets through", buffer: "Pass streams on at once", timeout: "Hold longer", forwarded: "Say who asks", host: "Say which site it is",
+    };
     const advice = problems.map((p) => `${titles[p]}: ${ADVICE[p][this.server] || ADVICE[p].any}.`);
     if (advice.length) advice.push(`\`holdline snippet ${this.server || "nginx"}\` prints a configuration that does all of it.`);
-    const above = Object.keys(RUNGS).slice(0, Object.keys(RUNGS).indexOf(used)).map((r) => `${RUNGS[r].replace(/ \(.*/, "")} ${/^(cut|goes)/.test(result[r].title) ? `is ${result[r].title}`.replace("is goes", "goes") : `is ${result[r].title}`}`);
-    const text = used === "ws" && !problems.length ? `Everything gets through: pages will use ${name}${delay}.`
-      : above.length ? `Pages will use ${name}${delay}, because ${above.join(" and ")}.`
-        : `Pages will use ${name}${delay}; something else could be better.`;
-    return { state: used === "ws" && !problems.length ? "good" : used === "short" ? "bad" : "fair", text, advice };
+    const state = !problems.length ? "good" : used === "short" ? "bad" : "fair";
+    return { state, text: `${text}.`, advice };
   }
 
   text({ text, advice }) {
@@ -346,7 +375,7 @@ function kindOf(server) {
   return found ? known[found] : "";
 }
 
-/** Text in which `this` is code, as nodes. */
+/** Text in which what stands in `backquotes` is code, as nodes. */
 function withCode(text) {
   return text.split("`").map((part, i) => {
     const node = document.createElement(i % 2 ? "code" : "span");
