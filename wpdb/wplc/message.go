@@ -89,14 +89,24 @@ func (s *Source) event(r *record) (chat.Event, error) {
 		return chat.Event{}, fmt.Errorf("wplc: encode row %d of %s: %w", r.id, s.Table(), err)
 	}
 	return chat.Event{
-		Type:    chat.TypeMessage,
-		Channel: room{chat: r.chat, agents: r.originates == noteForAgents}.channel(),
-		ID:      r.id,
-		From:    r.party(),
-		Body:    body.body,
-		SentAt:  utc(string(r.timestamp), s.site.Location()),
-		Data:    data,
+		Type:     chat.TypeMessage,
+		Channel:  room{chat: r.chat, agents: r.originates == noteForAgents}.channel(),
+		ID:       r.id,
+		From:     r.party(),
+		Body:     body.body,
+		SentAt:   utc(string(r.timestamp), s.site.Location()),
+		Data:     data,
+		ClientID: r.clientID(),
 	}, nil
+}
+
+// clientID is the id that the sender's client gave the message. What is no such id
+// in the column was put there by somebody else, the plugin's REST route for one.
+func (r *record) clientID() string {
+	if id := string(r.rel); (r.originates == fromAgent || r.originates == fromVisitor) && chat.CheckClientID(id) == nil {
+		return id
+	}
+	return ""
 }
 
 func (r *record) party() *chat.Party {

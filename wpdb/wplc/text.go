@@ -42,7 +42,7 @@ type text struct {
 
 // shown is a text as a person should see it: valid UTF-8, without slashes.
 type shown struct {
-	body       string
+	body       string // also without the references of references.go
 	unreadable bool // encrypted with a key that is not known: body is empty
 	truncated  bool
 }
@@ -60,7 +60,7 @@ func (t text) message(stored string) shown {
 	for range strips {
 		plain = stripSlashes(plain)
 	}
-	return clipped(plain)
+	return clipped(unreferenced(plain))
 }
 
 // note renders a system note (originates 0 and 3): HTML made by PHP, stored as it
