@@ -7,9 +7,14 @@
 package outbox
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"log/slog"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"holdline/internal/chat"
 	"holdline/internal/hub"
@@ -82,4 +87,122 @@ type Answer struct {
 	State   string
 	ID      int64         // of the row; StateStored only
 	Refusal *chat.Refusal // StateFailed only
+}
+
+// phase of an Outbox's life.
+type phase int
+
+const (
+	waiting phase = iota // Run has not begun, or is still telling what waits
+	running
+	ended
+)
+
+// Outbox is safe for concurrent use.
+type Outbox struct {
+	opt     Options
+	gate    *gate
+	runners sync.WaitGroup // a runner for each lane
+
+	mu                sync.Mutex
+	called            bool // Run was
+	phase             phase
+	lanes             map[string]*lane
+	troubles          map[string]*trouble // by channel
+	stored, withdrawn []note              // to be forgotten, by time
+	stats             Stats
+}
+
+// New starts nothing; Run does.
+func New(opt Options) *Outbox {
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
+	}
+	opt.Batch = cmp.Or(max(opt.Batch, 0), 50)
+	opt.Workers = cmp.Or(max(opt.Workers, 0), 2)
+	opt.Queue = cmp.Or(max(opt.Queue, 0), 4096)
+	opt.LaneQueue = cmp.Or(max(opt.LaneQueue, 0), 256)
+	opt.Timeout = cmp.Or(max(opt.Timeout, 0), 30*time.Second)
+	return &Outbox{
+		opt:      opt,
+		gate:     newGate(),
+		lanes:    make(map[string]*lane),
+		troubles: make(map[string]*trouble),
+	}
+}
+
+// Run tells what waits in the spool and stores until the context ends; then it
+// keeps what was sent before, waits for its goroutines and returns nil. The
+// spool's Run must be under way, and its Close must wait for this. An error is
+// the spool's, or a second call. A Store that ignores its context holds it up.
+func (o *Outbox) Run(ctx context.Context) error {
+	o.mu.Lock()
+	again := o.called
+	o.called = true
+	o.mu.Unlock()
+	if again {
+		return errors.New("outbox: Run was called twice")
+	}
+	err := o.tellWaiting(ctx)
+	o.begin()
+	if err == nil {
+		g, ctx := errgroup.WithContext(ctx)
+		for range o.opt.Workers {
+			g.Go(func() error { return o.work(ctx) })
+		}
+		g.Go(func() error { return o.tidy(ctx) })
+		err = g.Wait()
+	}
+	o.mu.Lock()
+	o.phase = ended
+	o.mu.Unlock()
+	o.runners.Wait()
+	return err
+}
+
+// begin lets go what was sent until now. It is not put before, so that what waits
+// from an earlier life is told first.
+func (o *Outbox) begin() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.phase = running
+	for _, l := range o.lanes {
+		o.runners.Go(func() { o.runLane(l) })
+	}
+}
+
+// Stats is a snapshot for metrics.
+type Stats struct {
+	Queued  int  // messages on their way into the spool
+	Delayed int  // channels whose oldest message could not be stored at the last try
+	Down    bool // WordPress as a whole does not store
+
+	// Totals since New.
+	Accepted uint64 // new messages answered as pending
+	Stored   uint64
+	Refused  uint64 // withdrawn
+	Rejected uint64 // answered as full, unavailable or too long
+	Calls    uint64 // of Store
+	Failures uint64 // of those, calls that stored nothing
+}
+
+// Stats may be called at any time.
+func (o *Outbox) Stats() Stats {
+	since, _ := o.gate.shut()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s := o.stats
+	s.Down = !since.IsZero()
+	for _, t := range o.troubles {
+		if t.failures > 0 {
+			s.Delayed++
+		}
+	}
+	return s
+}
+
+func (o *Outbox) tally(count func(*Stats)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	count(&o.stats)
 }
