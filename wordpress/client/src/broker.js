@@ -2,7 +2,12 @@
 // where there is none.
 
 import { BEAT, SECOND, now } from "./words.js";
+import { Asides } from "./asides.js";
 import { Line } from "./line.js";
+import { Outbox } from "./outbox.js";
+import { subjectOf } from "./shown.js";
+
+const MAX_STATES = 2000;
 
 const rooms = new Map();
 
@@ -28,11 +33,14 @@ export const isBefore = (a, b) => a[0] < b[0] || (a[0] === b[0] && a[1] < b[1]);
 
 /** Holds one line for all members on a bus. There is one Broker at a time. */
 export class Broker {
-  /** kind is what is told to the tabs: worker, leader or tab. */
-  constructor(name, kind) {
+  /** kind is what is told to the tabs: worker, leader or tab; owner whose sends are theirs. */
+  constructor(name, kind, owner = name) {
     this.kind = kind;
     this.members_ = new Map();
-    this.states = new Map(); // channel → last status, for who comes later
+    this.states = new Map(); // subject → last event about it, for who comes later
+    const open = () => this.line && this.line.current && this.line;
+    this.outbox_ = new Outbox(owner, open, (sends) => this.post("sent", { sends }));
+    this.asides_ = new Asides(open);
     this.term = now();
     this.n = 0;
     this.bus_ = busOf(name, kind === "tab", (m) => this.hear_(m));
@@ -44,6 +52,7 @@ export class Broker {
   beat_() {
     this.members_.forEach((m, id) => { if (now() - m.heard_ > 7 * BEAT) this.leave_(id); });
     this.post("lead");
+    this.outbox_.run_();
   }
 
   post(t, more) {
@@ -55,6 +64,8 @@ export class Broker {
     if (m.t === "lead" && m.term > this.term) this.close(); // somebody else leads
     else if (m.t === "join") this.join(m);
     else if (m.t === "leave") this.leave_(m.id);
+    else if (m.t === "send") this.outbox_.add_(m.sends);
+    else if (m.t === "say") this.asides_.add_(m.words);
     else if (m.t === "token" && this.tokenCame_) this.tokenCame_(m.token);
     else if (m.t === "wake" && line) line.wake(m.hard);
     else if (m.t === "ping" && line) line.latency().then((ms) => this.post("pong", { to: m.id, ms }), () => {});
@@ -64,7 +75,10 @@ export class Broker {
     const known = this.members_.get(m.id);
     const changed = !known || m.channels.join() !== known.channels.join();
     this.members_.set(m.id, { ...m, heard_: now(), fresh_: changed || known.fresh_ });
-    if (!known) this.post("here", { to: m.id });
+    if (!known) {
+      this.post("here", { to: m.id });
+      this.outbox_.loaded_.then(() => this.post("sent", { to: m.id, sends: [...this.outbox_.sends_.values()] }));
+    }
     if (!this.line) this.start(m);
     if (!this.begun) return this.gather_(m.id);
     if (!changed) return;
@@ -77,15 +91,19 @@ export class Broker {
     this.cover_();
   }
 
-  start({ url, memory, token }) {
-    const line = this.line = new Line(url, memory, {
+  start({ url, as, memory, token }) {
+    const line = this.line = new Line(url, as, memory, {
       events: (events, cursor) => this.events(events, cursor),
       state: (told) => {
         this.told = told;
         this.post("state", told);
         this.welcome_();
-        if (told.state === "open") this.cover_(); // more may have been wanted meanwhile
+        if (told.state !== "open") return;
+        this.cover_(); // more may have been wanted meanwhile
+        this.outbox_.opened_();
+        this.asides_.run_();
       },
+      sent: (answer) => this.outbox_.answered_(answer),
       error: (why) => this.post("error", { why }),
       token: () => this.token(),
       remember: (remembered) => this.post("memory", { memory: remembered }),
@@ -161,15 +179,28 @@ export class Broker {
     this.members_.forEach((m, id) => {
       if (!m.fresh_ || !m.channels.every((name) => line.current.channels.includes(name))) return;
       m.fresh_ = false;
-      const states = m.channels.map((name) => this.states.get(name)).filter(Boolean);
+      const states = [...this.states.values()].filter((e) => m.channels.includes(e.channel));
       this.post("welcome", { to: id, n: this.n, cursor: line.cursor, states, told: this.told });
     });
   }
 
   events(events, cursor) {
-    for (const e of events) if (e.type === "status") this.states.set(e.channel, e);
+    for (const e of events) {
+      this.keep_(e);
+      this.outbox_.heard_(e);
+    }
     this.n++;
     this.post("events", { n: this.n, begun: this.begun, events, cursor });
+  }
+
+  /** Keeps what a tab that comes later could hear from nobody else. */
+  keep_(e) {
+    const { states } = this;
+    const key = subjectOf(e);
+    states.delete(key);
+    if (!key || e.type === "typing" || e.type === "signal" || (e.client_id && !e.pending)) return;
+    states.set(key, e);
+    if (states.size > MAX_STATES) states.delete(states.keys().next().value);
   }
 
   /** Asks one member for a fresh token: the newest is the likeliest to live. */

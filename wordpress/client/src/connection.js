@@ -1,4 +1,4 @@
-import { BEAT, RUNGS, SECOND, SSE, addressOf, eventsIn, isText, now, whyOf } from "./words.js";
+import { BEAT, RUNGS, SECOND, SSE, addressOf, eventsIn, isText, now, numberOf, whyOf } from "./words.js";
 import { OPEN } from "./transports.js";
 
 /** One attempt at one transport, and the connection that comes of it. */
@@ -25,7 +25,7 @@ export class Connection {
   get name() { return RUNGS[this.rung]; }
 
   address_(endpoint, more) {
-    return addressOf(this.line.url, endpoint, { channels: this.channels.join(), cursor: this.cursor, ...more });
+    return addressOf(this.line, endpoint, { channels: this.channels.join(), cursor: this.cursor, ...more });
   }
 
   heard_() {
@@ -47,6 +47,7 @@ export class Connection {
       if (isText(e.cursor)) this.cursor = e.cursor;
       if (e.type === "pong") line.pong(e.id);
       else if (e.type === "reconnect") this.hint_ = hintOf(e.data);
+      else if (e.type === "sent" || e.type === "error") line.to.sent(e);
       else if (isText(e.channel)) events.push(e);
     }
     if (isText(cursor)) this.cursor = cursor;
@@ -60,14 +61,14 @@ export class Connection {
       // It may be the server's heartbeat that is slow.
       if (this.rung === SSE) this.line.quiet_ *= 2;
       this.over_({ lost: "the line went silent" });
-    } else if (this.wire_.ping && silence >= BEAT && !this.asked_) {
+    } else if (this.wire_.say && silence >= BEAT && !this.asked_) {
       this.ping(0);
     }
   }
 
   ping(id) {
     this.asked_ = this.asked_ || now();
-    this.wire_.ping(id);
+    this.wire_.say({ type: "ping", id });
   }
 
   over_(why) {
@@ -87,6 +88,6 @@ export class Connection {
 
 /** After how many ms the server wants us back; it may say nonsense. */
 function hintOf(data) {
-  const after = Number(data && data.after_ms);
+  const after = numberOf(data && data.after_ms);
   return after >= 0 ? Math.max(50, Math.min(after, 300 * SECOND)) : undefined;
 }

@@ -1,7 +1,11 @@
-import { BEAT, HOUR, SECOND, addressOf, askPoll, eventsIn, isText, jitter, now, parse, pause, whyOf } from "./words.js";
+import {
+  BEAT, HOUR, SECOND, addressOf, askPoll, eventsIn, jitter, keyOf, newId, now, numberOf, parse, partyOf, pause, whyOf,
+} from "./words.js";
 import { Broker, busOf, isBefore } from "./broker.js";
+import { Shown, subjectOf } from "./shown.js";
 
-const MAX_SEEN = 5000; // events that a tab knows again
+const MAX_SENDS = 2000; // of whose state a tab knows
+const STATES = ["failed", "pending", "stored", "delivered", "seen", "dropped"]; // of a send
 
 /** Whose token it is: tabs share a line only with the same rights. */
 export function rightsOf(token) {
@@ -20,14 +24,20 @@ const script = typeof document !== "undefined" && document.currentScript ? docum
 export class Holdline {
   /** @param {import("../holdline").Options} options */
   constructor(options) {
-    const { url, channels = [], cursor = "" } = options;
+    const { url, as, channels = [], cursor = "" } = options;
     this.options = options;
     this.url = new URL(url, self.location && location.href).href.replace(/\/$/, "");
+    this.as = as;
     this.listeners_ = new Map();
     this.channels = [...new Set(channels)];
     this.cursor = cursor;
-    this.seen = new Set();
-    this.states = new Map();
+    this.shown_ = new Shown();
+    this.sends_ = new Map(); // client_id → send, see outbox.js
+    this.read_ = new Map(); // how far the other side has been told and has read
+    this.typing_ = new Map(); // who is typing → the timer that ends it
+    this.typedAt_ = new Map(); // channel → when we said that we are typing
+    this.last_ = 0; // time of the last send, which no two have in common
+    this.ready_ = new Promise((ready) => { this.isReady_ = ready; });
     this.told = { state: "connecting", transport: "" };
     this.pings_ = [];
     this.signals_ = [
@@ -66,7 +76,7 @@ export class Holdline {
 
   unsubscribe(channel) {
     this.channels = this.channels.filter((name) => name !== channel);
-    this.states.delete(channel);
+    this.shown_.forget_(channel);
     this.join();
     return this;
   }
@@ -76,6 +86,47 @@ export class Holdline {
     this.closed = true;
     for (const [on, type, fn] of this.signals_) on.removeEventListener(type, fn);
     this.tell_({ state: "closed", transport: "" });
+  }
+
+  // ---- What the page says.
+
+  send(channel, body, { as = this.as } = {}) {
+    const id = newId();
+    this.typedAt_.delete(channel);
+    this.queue_({ client_id: id, channel, body: String(body), as, state: "pending" });
+    return id;
+  }
+
+  async sends() {
+    await this.ready_;
+    return this.some_((s) => s.state === "pending" || s.state === "failed").map((s) => ({ ...s }));
+  }
+
+  retry(id) {
+    const send = this.sends_.get(id);
+    if (send && send.state === "failed") this.queue_({ ...send, state: "pending", reason: undefined, error: undefined });
+    return this;
+  }
+
+  drop(id) {
+    const send = this.sends_.get(id);
+    if (send && STATES.indexOf(send.state) < 2) this.queue_({ ...send, state: "dropped" });
+    return this;
+  }
+
+  typing(channel, on = true) {
+    const before = this.typedAt_.get(channel) || 0;
+    if (on ? now() - before < 2 * SECOND : !before) return this;
+    this.typedAt_.set(channel, on ? now() : 0);
+    return this.say_({ type: "typing", channel, typing: Boolean(on) });
+  }
+
+  seen(channel, id) {
+    return this.say_({ type: "seen", channel, up_to: Number(id) });
+  }
+
+  signal(channel, to, payload) {
+    return this.say_({ type: "signal", channel, client_id: newId(), to, payload });
   }
 
   latency() {
@@ -92,7 +143,7 @@ export class Holdline {
   async start() {
     if (this.closed || this.started_) return;
     const run = this.started_ = {};
-    this.id = Math.random().toString(36).slice(2);
+    this.id = newId();
     this.at = null; // no place yet: what is live counts from the welcome on
     this.term = 0; // of the broker that was last heard
     this.holding_ = 0; // replays under way
@@ -101,7 +152,7 @@ export class Holdline {
     const { token, getToken, share } = this.options;
     this.token = this.token || token || (getToken && (await this.fresh_())) || "";
     if (run !== this.started_) return;
-    this.name = `holdline ${JSON.stringify([this.url, rightsOf(this.token)])}`;
+    this.name = `holdline ${keyOf(2, this.url, rightsOf(this.token), this.as)}`; // 2: what is said on the bus
     if (share === false || typeof BroadcastChannel === "undefined") return this.alone_();
     this.open(false);
     this.join();
@@ -121,9 +172,10 @@ export class Holdline {
   alone_() {
     clearInterval(this.watch_);
     if (this.bus_) this.bus_.close();
+    const owner = this.name;
     this.name += ` ${this.id}`;
     this.open(true);
-    this.broker_ = new Broker(this.name, "tab");
+    this.broker_ = new Broker(this.name, "tab", owner);
   }
 
   startWorker_() {
@@ -169,13 +221,25 @@ export class Holdline {
 
   // ---- What is said between a tab and its broker.
 
+  say_(words) {
+    this.post("say", { words: JSON.parse(JSON.stringify({ ...words, as: this.as })) }); // not all can be copied to a worker
+    return this;
+  }
+
+  queue_(send) {
+    send.at = this.last_ = Math.max(now(), this.last_ + 1);
+    this.sends_.set(send.client_id, send);
+    queueMicrotask(() => this.emit_("sent", { ...send })); // once the page has its id
+    this.post("send", { sends: [send] });
+  }
+
   post(t, more) {
     if (this.bus_) this.bus_.post({ t, id: this.id, ...more });
   }
 
   join() {
-    const { url, channels, at, cursor, token } = this;
-    this.post("join", { url, channels, at, cursor, token, renews: Boolean(this.options.getToken), memory: this.recall_() });
+    const { url, as, channels, at, cursor, token } = this;
+    this.post("join", { url, as, channels, at, cursor, token, renews: Boolean(this.options.getToken), memory: this.recall_() });
   }
 
   hear_(m) {
@@ -188,9 +252,11 @@ export class Holdline {
     // A worker that dies is replaced by a tab.
     if (first && m.kind === "worker" && navigator.locks) this.elect_();
     const mine = m.to === this.id;
+    if (first) this.post("send", { sends: this.some_((s) => s.state === "pending" || s.state === "dropped") }); // it may have heard of none
     if (m.t === "lead") this.join();
     else if (m.t === "welcome" && mine) this.welcomed_(m);
     else if (m.t === "events") this.placed_(m);
+    else if (m.t === "sent") this.sent_(m);
     else if (m.t === "state") this.tell_(m);
     else if (m.t === "error") this.failed_(m);
     else if (m.t === "memory") this.store_(m.memory);
@@ -202,9 +268,9 @@ export class Holdline {
     if (this.at && (this.at[0] !== m.term || this.at[1] !== m.n)) this.missing_.push([this.cursor, this.channels]);
     this.at = [m.term, m.n];
     this.cursor = m.cursor || this.cursor;
-    this.deliver_(m.states);
     if (m.told.state !== this.state || m.told.transport !== this.transport) this.tell_(m.told);
     this.missing_.splice(0).forEach(([cursor, channels]) => this.replay_(cursor, channels));
+    this.live_(m.states);
   }
 
   /** Hears the broker's next word, or finds that one is missing before it. */
@@ -215,8 +281,12 @@ export class Holdline {
     this.at = [m.term, m.n];
     this.cursor = m.cursor || cursor;
     if (!next && cursor) this.replay_(cursor, this.channels);
-    if (this.holding_) this.kept_.push(...m.events);
-    else this.deliver_(m.events);
+    this.live_(m.events);
+  }
+
+  live_(events) {
+    if (this.holding_) this.kept_.push(...events);
+    else this.deliver_(events);
   }
 
   /** Reads what came after a cursor, while what is live waits behind it. */
@@ -225,7 +295,7 @@ export class Holdline {
     this.holding_++;
     for (let failures = 0, more = true; more; ) {
       try {
-        const answer = await askPoll(addressOf(this.url, "poll", { channels: channels.join(), cursor, wait: 0 }), this.token);
+        const answer = await askPoll(addressOf(this, "poll", { channels: channels.join(), cursor, wait: 0 }), this.token);
         if (run !== this.started_) return;
         this.deliver_(eventsIn(answer.events));
         more = answer.events.length > 0 && answer.cursor !== cursor;
@@ -245,26 +315,68 @@ export class Holdline {
 
   /** Hands events to the page, each once. */
   deliver_(events) {
-    for (const e of events) {
-      // "state" and "error" are this client's own words.
-      if (e.type === "state" || e.type === "error" || !this.channels.includes(e.channel)) continue;
-      if (e.type === "reset") this.seen.clear(); // ids begin again
-      if (this.isNew_(e)) this.emit_(e.type, e);
+    const got = new Map(); // channel → the last of the other side's messages
+    for (const heard of events) {
+      const { channel } = heard;
+      // These three are this client's own words.
+      if (["state", "error", "sent"].includes(heard.type) || !this.channels.includes(channel)) continue;
+      const e = this.shown_.admit_(heard);
+      if (!e) continue;
+      const { type, id, data } = e;
+      if (type === "typing") {
+        this.typed_(e, data.typing, data.expires_ms);
+        continue;
+      }
+      if (type === "message") this.typed_(e);
+      this.emit_(type, e);
+      if (partyOf(e.from).kind === (this.as || "visitor")) continue;
+      if ((type === "message" || type === "stored") && numberOf(id) > (got.get(channel) || 0)) got.set(channel, id);
+      else if (type === "delivered" || type === "seen") {
+        const key = keyOf(channel, type);
+        this.read_.set(key, Math.max(data.up_to, this.read_.get(key) || 0));
+        this.tick_(channel);
+      }
+    }
+    got.forEach((id, channel) => this.say_({ type: "delivered", channel, up_to: id }));
+  }
+
+  /** Somebody is typing, or not any more; after a while that is over by itself. */
+  typed_({ channel, from }, on, after) {
+    const event = { type: "typing", channel, from, data: { typing: Boolean(on) } };
+    const key = subjectOf(event);
+    const timer = this.typing_.get(key);
+    clearTimeout(timer);
+    this.typing_.delete(key);
+    if (on) this.typing_.set(key, setTimeout(() => this.typed_(event), Math.min(numberOf(after) || 6 * SECOND, 60 * SECOND)));
+    if (on || timer) this.emit_("typing", event);
+  }
+
+  /** Notes what became of sends, and tells the page what is news. */
+  sent_({ sends, to }) {
+    if (to && to !== this.id) return;
+    if (to) this.isReady_();
+    for (const send of sends) {
+      const { client_id: id, channel, state } = send;
+      const was = this.sends_.get(id);
+      const rank = STATES.indexOf(state), before = was ? STATES.indexOf(was.state) : -1;
+      if (rank === before || (before > 1 && rank < before)) continue;
+      this.sends_.set(id, send);
+      this.emit_("sent", { ...send });
+      if (state === "stored") this.tick_(channel);
+    }
+    for (const [id, { state }] of this.sends_) if (this.sends_.size > MAX_SENDS && state !== "pending") this.sends_.delete(id);
+  }
+
+  /** Tells which sends the other side has been told and has read. */
+  tick_(channel) {
+    for (const state of ["delivered", "seen"]) {
+      const to = this.read_.get(keyOf(channel, state));
+      this.sent_({ sends: this.some_((s) => s.channel === channel && s.id <= to).map((s) => ({ ...s, state })) });
     }
   }
 
-  isNew_(e) {
-    if (e.type === "status") { // told whole, and again after each reconnect
-      const text = JSON.stringify(e.data) || "";
-      if (this.states.get(e.channel) === text) return false;
-      this.states.set(e.channel, text);
-    } else if (typeof e.id === "number" || isText(e.id)) {
-      const key = `${e.channel} ${e.id} ${e.type}`;
-      if (this.seen.has(key)) return false;
-      this.seen.add(key);
-      if (this.seen.size > MAX_SEEN) this.seen.delete(this.seen.values().next().value);
-    }
-    return true;
+  some_(wanted) {
+    return [...this.sends_.values()].filter(wanted);
   }
 
   tell_({ state, transport, wait, why }) {
@@ -281,9 +393,9 @@ export class Holdline {
 
   /** A listener's mistake is the page's to see and nobody else's to suffer. */
   emit_(type, event) {
-    for (const fn of [...(this.listeners_.get(type) || [])]) {
+    for (const fn of new Set([type, "*"].flatMap((name) => [...(this.listeners_.get(name) || [])]))) {
       try {
-        fn(event);
+        fn(event, type);
       } catch (e) {
         setTimeout(() => { throw e; });
       }

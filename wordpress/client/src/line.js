@@ -1,5 +1,5 @@
 import {
-  BEAT, HOUR, POLL, RUNGS, SECOND, SHORT, SSE, WS, addressOf, ask, askPoll, eventsIn, jitter, now, pause, whyOf,
+  BEAT, HOUR, POLL, RUNGS, SECOND, SHORT, SSE, WS, addressOf, ask, askPoll, eventsIn, jitter, now, parse, pause, whyOf,
 } from "./words.js";
 import { Connection } from "./connection.js";
 
@@ -9,11 +9,11 @@ const FIRST_BYTE = 3 * SECOND; // a transport that works has said something by t
  * A line: at most one live connection, over the best transport that works, which
  * comes back by its cursor. `to` is who is told: events(events, cursor),
  * state(told), error(why), token() → a fresh token, "" or a promise of one,
- * remember(memory).
+ * remember(memory), sent(answer to what was sent over a WebSocket).
  */
 export class Line {
-  constructor(url, memory, to) {
-    Object.assign(this, { url, to, channels: [], cursor: "", token: "", state: "closed", current: null, attempt_: null });
+  constructor(url, as, memory, to) {
+    Object.assign(this, { url, as, to, channels: [], cursor: "", token: "", state: "closed", current: null, attempt_: null });
     this.failures_ = 0; // connections in a row that did not live long, for the pauses
     this.rounds_ = 0; // times in a row that nothing on the ladder answered
     this.life = 0; // counts connections; what was begun in an older life gives up
@@ -201,7 +201,7 @@ export class Line {
       this.connect();
     } else if (current && now() - current.born_ > SECOND) { // all tabs tell of it
       const at = now();
-      if (!hard && current.wire_.ping) {
+      if (!hard && current.wire_.say) {
         current.ping(0);
         await pause(3 * SECOND);
       } else if (!hard && at - current.last < 30 * SECOND) {
@@ -228,10 +228,10 @@ export class Line {
     let { cursor } = this;
     try {
       for (let more = true; more && life === this.life;) {
-        const answer = await askPoll(addressOf(this.url, "poll", { channels: channels.join(), cursor, wait: 0 }), this.token);
+        const answer = await askPoll(addressOf(this, "poll", { channels: channels.join(), cursor, wait: 0 }), this.token);
         more = answer.events.length > 0 && answer.cursor !== cursor;
         cursor = answer.cursor;
-        const events = eventsIn(answer.events).filter((e) => had.includes(e.channel));
+        const events = eventsIn(answer.events).filter((e) => had.includes(e.channel) || !e.id); // states are told only once
         if (events.length && life === this.life) this.to.events(events, cursor);
       }
     } catch (e) {
@@ -246,15 +246,22 @@ export class Line {
     if (await this.swap_([this.current.rung])) this.connect();
   }
 
+  /** Tells the gateway something in a request of its own; resolves to its answer. */
+  async post_(endpoint, words) {
+    const abort = new AbortController();
+    setTimeout(() => abort.abort(), 15 * SECOND);
+    return parse(await (await ask(addressOf(this, endpoint), this.token, abort.signal, words)).text());
+  }
+
   /** Round trip to the server in ms. */
   async latency() {
     const began = performance.now();
     const { current } = this;
-    if (current && current.wire_.ping) {
+    if (current && current.wire_.say) {
       const id = Math.floor(began * 1000) + 1;
       await new Promise((resolve) => { this.pongs_.set(id, resolve); current.ping(id); });
     } else {
-      await ask(addressOf(this.url, "info"), this.token);
+      await ask(addressOf(this, "info"), this.token);
     }
     return performance.now() - began;
   }

@@ -1,5 +1,5 @@
 // The rungs of the ladder. Each is a function that starts at once, tells its
-// Connection what it hears, and returns {close, ping?}.
+// Connection what it hears, and returns {close, say?}.
 
 import { SECOND, SHORT, ask, askPoll, isText, parse, pause, whyOf } from "./words.js";
 
@@ -21,7 +21,7 @@ function webSocket(c) {
     const why = e.reason || `closed with code ${e.code}`;
     c.over_(no ? { refused: why, status: e.code, reason: "closed" } : { lost: why, cut: e.code === 1006 });
   };
-  return { close: () => socket.close(), ping: (id) => socket.send(JSON.stringify({ type: "ping", id })) };
+  return { close: () => socket.close(), say: (words) => socket.send(JSON.stringify(words)) };
 }
 
 // An EventSource would hide the status, the heartbeats and the first byte.

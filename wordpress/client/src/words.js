@@ -15,7 +15,21 @@ export const pause = (ms) => new Promise((wake) => setTimeout(wake, ms));
 /** Full jitter: anything between nothing and a bound that doubles up to 30 s. */
 export const jitter = (failures) => Math.random() * Math.min(30 * SECOND, 500 * 2 ** Math.min(failures, 6));
 
+/** What comes from outside may be an object that cannot even be compared. */
+export const numberOf = (value) => (typeof value === "number" ? value : undefined);
+
 export const isText = (value) => typeof value === "string" && value !== "";
+
+/** An id that nobody else has: 22 characters that are safe in an address. */
+export const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(22)), (b) => (b % 36).toString(36)).join("");
+
+/** One key of parts that may be anything. */
+export const keyOf = (...parts) => JSON.stringify(parts);
+
+/** A party, of whatever stands in its place. */
+export const partyOf = (from) => from || {};
+
+export const byAge = (a, b) => a.at - b.at;
 
 /** What JSON says, or null: what comes over a network may be anything. */
 export function parse(text) {
@@ -37,10 +51,12 @@ export const eventsIn = (list) => list.filter((e) => e && isText(e.type) && isSh
 // server's own no, in its own sentence.
 export const whyOf = (e) => (e.lost || e.refused ? e : { lost: String(e.message || e) });
 
-/** fetch that throws a why for everything but success. */
-export async function ask(address, token, signal) {
+/** fetch that throws a why for everything but success. With words it is a POST of them. */
+export async function ask(address, token, signal, words) {
+  const headers = words ? { "Content-Type": "application/json" } : {};
+  if (token) headers.Authorization = `Bearer ${token}`;
   const response = await fetch(address, {
-    signal, cache: "no-store", credentials: "include", headers: token ? { Authorization: `Bearer ${token}` } : {},
+    signal, headers, cache: "no-store", credentials: "include", method: words && "POST", body: JSON.stringify(words),
   });
   if (response.ok) return response;
   const { status } = response;
@@ -58,9 +74,9 @@ export async function askPoll(address, token, signal) {
   return answer;
 }
 
-/** An endpoint's address. What is empty is left out of the query; 0 is not. */
-export function addressOf(url, endpoint, query) {
+/** An endpoint's address, for who has url and as. What is empty is left out of the query; 0 is not. */
+export function addressOf({ url, as }, endpoint, query) {
   const q = new URLSearchParams();
-  for (const name in query) if (query[name] || query[name] === 0) q.set(name, query[name]);
+  for (const [name, value] of Object.entries({ as, ...query })) if (value || value === 0) q.set(name, value);
   return `${url}/${endpoint}?${q}`;
 }

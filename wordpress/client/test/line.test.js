@@ -15,7 +15,7 @@ afterEach(() => {
 
 function begin(memory, token = () => "") {
   said = { events: [], states: [], errors: [], memories: [] };
-  line = new Line("http://x.test/v1", memory, {
+  line = new Line("http://x.test/v1", undefined, memory, {
     events: (events) => said.events.push(...events),
     state: (told) => said.states.push(told),
     error: (why) => said.errors.push(why),
