@@ -7,7 +7,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -17,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"holdline/internal/freeport"
 )
 
 // site is a WordPress database with chat tables, and the program before it.
@@ -61,12 +62,11 @@ func newSite(t *testing.T, origins []string, env ...string) *site {
 // freeAddress is a loopback address with a port that was free just now.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addresses, err := freeport.Addresses(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return addresses[0]
 }
 
 // command is the built program with the site's configuration.

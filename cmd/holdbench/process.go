@@ -5,13 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
 	"syscall"
 	"time"
+
+	"holdline/internal/freeport"
 )
 
 // process is a server under test. It dies with the bench.
@@ -91,12 +92,11 @@ func (p *process) stop() error {
 
 // freePort is a loopback port that nobody listens on now.
 func freePort() (netip.AddrPort, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	addresses, err := freeport.Addresses(1)
 	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("find a free port: %w", err)
+		return netip.AddrPort{}, err
 	}
-	defer l.Close()
-	return netip.ParseAddrPort(l.Addr().String())
+	return netip.ParseAddrPort(addresses[0])
 }
 
 // answers reports whether a GET of url gives 200.

@@ -19,6 +19,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"holdline/internal/freeport"
 )
 
 // stage is a site with a real web server in front: "PHP" (FastCGI) and
@@ -38,8 +40,12 @@ type stage struct {
 
 func newStage(t *testing.T, socket bool) *stage {
 	t.Helper()
+	free, err := freeport.Addresses(3)
+	if err != nil {
+		t.Fatal(err)
+	}
 	s := &stage{
-		t: t, dir: t.TempDir(), public: someAddress(t), inner: someAddress(t), address: someAddress(t),
+		t: t, dir: t.TempDir(), public: free[0], inner: free[1], address: free[2],
 		held: make(chan struct{}, 16), client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
 	}
 	for _, dir := range []string{s.dir, filepath.Dir(s.dir)} { // the web server's workers are nobody
@@ -64,15 +70,6 @@ func newStage(t *testing.T, socket bool) *stage {
 	s.revive()
 	t.Cleanup(s.kill)
 	return s
-}
-
-func someAddress(t *testing.T) string {
-	t.Helper()
-	address, err := freeAddress("127.0.0.1:0", false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return address
 }
 
 // servePHP tells what it got. The companion plugin's file is run by real PHP.

@@ -7,7 +7,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"holdline/internal/freeport"
 )
 
 // site is a WordPress database with chat tables, the program before it, and an
@@ -61,7 +62,7 @@ func newSite(t *testing.T, env ...string) *site {
 	cmd := exec.Command(program, "serve")
 	cmd.Env = s.env
 	start(t, cmd)
-	eventually(t, "the program is ready", 20*time.Second, func() bool {
+	eventually(t, "the program is ready", time.Minute, func() bool {
 		resp, err := http.Get("http://" + s.admin + "/readyz")
 		if err != nil {
 			return false
@@ -76,12 +77,11 @@ func newSite(t *testing.T, env ...string) *site {
 // freeAddress is a loopback address with a port that was free just now.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addresses, err := freeport.Addresses(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return addresses[0]
 }
 
 // held is the number of connections that the program says it holds.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"holdline/internal/freeport"
 	"holdline/internal/wpsite"
 )
 
@@ -52,7 +52,7 @@ func newHeldGround(ctx context.Context, dir string) (*ground, error) {
 	if err := g.up(ctx); err != nil {
 		return g, err
 	}
-	addresses, err := freeAddresses(2)
+	addresses, err := freeport.Addresses(2)
 	if err != nil {
 		return g, err
 	}
@@ -73,7 +73,7 @@ func newHeldGround(ctx context.Context, dir string) (*ground, error) {
 func (g *ground) awaitConfig(ctx context.Context) error {
 	want := g.opts.Holdline + "/holdline/v1 " + secret
 	got := ""
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); pass(ctx, 100*time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); pass(ctx, 100*time.Millisecond) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.upstream(nginx)+ajaxPath+"?action=dropin_config", http.NoBody)
 		if err != nil {
 			return err
@@ -201,17 +201,4 @@ func (g *ground) stopPHP() error {
 		return err
 	}
 	return syscall.Kill(pid, syscall.SIGTERM)
-}
-
-// freeAddresses are loopback addresses whose ports were free just now.
-func freeAddresses(n int) (addresses []string, err error) {
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		addresses = append(addresses, l.Addr().String())
-	}
-	return addresses, nil
 }

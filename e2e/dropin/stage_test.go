@@ -124,7 +124,7 @@ func (s *stage) startHoldline() {
 	cmd := exec.Command(program, "serve")
 	cmd.Env = s.env
 	s.holdline = start(s.t, cmd)
-	eventually(s.t, "Holdline is ready", 20*time.Second, func() bool {
+	eventually(s.t, "Holdline is ready", time.Minute, func() bool {
 		resp, err := http.Get("http://" + s.admin + "/readyz")
 		if err != nil {
 			return false

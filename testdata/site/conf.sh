@@ -8,11 +8,15 @@ SETTINGS=(HTTP_PORT APACHE_PORT UPSTREAM_PORT NGINX_INNER_PORT APACHE_INNER_PORT
 
 random() { head -c 200 /dev/urandom | base64 -w0 | tr -dc 'A-Za-z0-9' | head -c "$1"; }
 
-# free_ports prints five ports that nobody listens on, all different.
+# free_ports prints five ports that nobody listens on, all different. They lie below
+# those that the kernel gives to others until the servers listen (see freeport.go).
 free_ports() {
-	php -r 'foreach (range(0, 4) as $i) {
-		$s[$i] = stream_socket_server("tcp://127.0.0.1:0");
-		echo substr(strrchr(stream_socket_get_name($s[$i], false), ":"), 1), " ";
+	php -r 'for ($i = 0; $i < 500 && count($s ?? []) < 5; $i++) {
+		$port = random_int(20000, 31999);
+		if ($one = @stream_socket_server("tcp://127.0.0.1:$port")) {
+			$s[] = $one;
+			echo $port, " ";
+		}
 	}'
 }
 

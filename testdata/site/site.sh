@@ -150,7 +150,7 @@ start_mariadb() {
 		--socket="$DB_SOCKET" --pid-file="$RUN/mariadbd.pid" --skip-networking --skip-name-resolve \
 		--max-connections=600 --innodb-buffer-pool-size=64M --performance-schema=OFF \
 		--character-set-server=utf8mb4 </dev/null >"$LOG/mariadb.log" 2>&1 &
-	await 30 db_answers || die "MariaDB did not start: $(tail -n 3 "$LOG/mariadb.log")"
+	await 60 db_answers || die "MariaDB did not start: $(tail -n 3 "$LOG/mariadb.log")"
 	mariadb --no-defaults --socket="$DB_SOCKET" -uroot <<-SQL
 		CREATE DATABASE IF NOT EXISTS $DB_NAME CHARACTER SET utf8mb4;
 		CREATE USER IF NOT EXISTS '$DB_USER'@'localhost' IDENTIFIED BY '$DB_PASSWORD';
@@ -166,7 +166,7 @@ start_fpm() {
 	rm -f "$FPM_SOCKET" "$FPM_STATUS_SOCKET"
 	setsid "php-fpm$(php_version)" --fpm-config "$ETC/php-fpm.conf" </dev/null >"$LOG/php-fpm.out" 2>&1 ||
 		die "PHP-FPM did not start: $(tail -n 3 "$LOG/php-fpm.out" "$LOG/php-fpm.log")"
-	await 10 test -S "$FPM_SOCKET" || die "PHP-FPM made no socket"
+	await 60 test -S "$FPM_SOCKET" || die "PHP-FPM made no socket"
 }
 
 start_nginx() {
@@ -174,7 +174,7 @@ start_nginx() {
 	alive nginx >/dev/null && return 0
 	setsid nginx -e "$LOG/nginx-error.log" -c "$ETC/nginx.conf" </dev/null >"$LOG/nginx.out" 2>&1 ||
 		die "nginx did not start: $(tail -n 3 "$LOG/nginx.out")"
-	await 10 curl -fsS -o /dev/null "$UPSTREAM_URL/fpm-status" || die "nginx does not answer on $UPSTREAM_URL"
+	await 60 curl -fsS -o /dev/null "$UPSTREAM_URL/fpm-status" || die "nginx does not answer on $UPSTREAM_URL"
 }
 
 start_apache() {
@@ -182,7 +182,7 @@ start_apache() {
 	alive apache2 >/dev/null && return 0
 	setsid apache2 -f "$ETC/apache.conf" -k start </dev/null >"$LOG/apache.out" 2>&1 ||
 		die "Apache did not start: $(tail -n 3 "$LOG/apache.out")"
-	await 10 curl -fsS -o /dev/null "$APACHE_URL/wp-includes/js/jquery/jquery.min.js" ||
+	await 60 curl -fsS -o /dev/null "$APACHE_URL/wp-includes/js/jquery/jquery.min.js" ||
 		die "Apache does not answer on $APACHE_URL: $(tail -n 3 "$LOG/apache-error.log")"
 }
 
@@ -237,7 +237,7 @@ up() {
 	start_nginx
 	start_apache
 	[ -z "$owner" ] || watch_owner "$owner"
-	await 20 curl -fsS -o /dev/null "$URL/wp-login.php" || die "WordPress does not answer on $URL"
+	await 60 curl -fsS -o /dev/null "$URL/wp-login.php" || die "WordPress does not answer on $URL"
 	echo "WordPress is up: $URL/ (nginx), $APACHE_URL/ (Apache), admin's password $WP_PASSWORD"
 }
 
