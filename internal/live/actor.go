@@ -102,7 +102,7 @@ func (l *Live) Typing(channel string, who chat.Party, on bool) {
 		if stands {
 			wait = typingEvery
 		}
-		if a.typed > 0 && now < a.typed.add(wait) {
+		if now < a.typed.add(wait) {
 			return
 		}
 		a.typed = now

@@ -91,7 +91,7 @@ func emptied(e *list.Element) moment { return e.Value.(*channel).past.emptied }
 // warn has the operator told, once a minute, that there are too many channels.
 func (l *Live) warn() {
 	now := l.now()
-	if l.warned > 0 && now < l.warned.add(time.Minute) {
+	if now < l.warned.add(time.Minute) {
 		return
 	}
 	l.warned = now

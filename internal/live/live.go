@@ -78,7 +78,7 @@ type Live struct {
 }
 
 // moment counts from Live.epoch by the monotonic clock, in half the size of a
-// time.Time. Zero is never now.
+// time.Time. Zero is longer ago than anything here lasts, but for linger.
 type moment int64
 
 const never = moment(math.MaxInt64)
@@ -94,7 +94,7 @@ func New(opt Options) *Live {
 	}
 	return &Live{
 		opt:      opt,
-		epoch:    time.Now().Add(-time.Second), // so that no moment is zero
+		epoch:    time.Now().Add(-time.Hour), // so that zero is long ago
 		wake:     make(chan struct{}, 1),
 		channels: make(map[string]*channel),
 		timer:    never,

@@ -34,7 +34,9 @@ type departed struct {
 // Who has no kind is nobody, and is not present.
 //
 // It is told (presence, data {"present":[Party…],"left":[…]}) once two different
-// parties have been on the channel. Before that there is nobody to tell.
+// parties have been on the channel; before that there is nobody to tell. Enter
+// comes before the subscription at the hub, so that a newcomer is more likely to
+// hear of a list with itself than of the one before.
 func (l *Live) Enter(channels []string, who chat.Party) (leave func()) {
 	if who.Kind == "" || len(channels) == 0 {
 		return func() {}

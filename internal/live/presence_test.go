@@ -262,6 +262,9 @@ func TestChannelsAreBounded(t *testing.T) {
 			t.Errorf("signal on one channel too many: %v", err)
 		}
 		r.want(t)
+		if n := strings.Count(r.logs.String(), "too many channels"); n != 1 {
+			t.Errorf("the operator is told %d times, want once: %s", n, r.logs.String())
+		}
 		leave()
 		time.Sleep(2 * linger)
 		if s := l.Stats(); s != (Stats{}) {

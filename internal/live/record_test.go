@@ -3,8 +3,10 @@ package live
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -22,6 +24,7 @@ type record struct {
 	lines []string
 	kept  map[string]string // by channel and keep
 	reads []string
+	logs  strings.Builder
 }
 
 func (r *record) Tell(t hub.Telling) {
@@ -99,7 +102,7 @@ func inLive(t *testing.T, test func(t *testing.T, l *Live, r *record)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r := &record{kept: make(map[string]string)}
-		l := New(Options{Hub: r, Read: r.read})
+		l := New(Options{Hub: r, Read: r.read, Logger: slog.New(slog.NewTextHandler(&r.logs, nil))})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- l.Run(ctx) }()
