@@ -42,38 +42,54 @@ const (
 	mostExcerpt    = 120 // bytes of a foreign answer in an error's text
 )
 
-// readAnswer tells what an answer means. The error is nil for delivered and
-// replayed; it wraps ErrAbsent or ErrRefused where the operator has to do something.
+// readAnswer tells what an answer to a sync call means. The error is nil for
+// delivered and replayed; it wraps ErrAbsent or ErrRefused where the operator has
+// to do something.
 func readAnswer(status int, body []byte, now time.Time) (SyncAnswer, result, error) {
-	none := SyncAnswer{}
 	if len(body) > MaxSyncBody {
-		return none, failed, fmt.Errorf("WordPress answers %d with more than %d bytes", status, MaxSyncBody)
-	}
-	// What admin-ajax.php says to an action that nobody listens to; WordPress before
-	// 4.7 says it with status 200.
-	if text := bytes.TrimSpace(body); string(text) == "0" && (status == http.StatusBadRequest || status == http.StatusOK) {
-		return none, absent, ErrAbsent
+		return SyncAnswer{}, failed, fmt.Errorf("WordPress answers %d with more than %d bytes", status, MaxSyncBody)
 	}
 	var a SyncAnswer
 	if err := json.Unmarshal(body, &a); err != nil {
-		a = none // a web server's own page, or half of an answer
+		a = SyncAnswer{} // a web server's own page, or half of an answer
+	}
+	r, err := judge(status, body, envelope{a.OK && a.Version > 0, a.Error, a.Time}, now)
+	if r != delivered {
+		return SyncAnswer{}, r, err
+	}
+	a.bound()
+	return a, delivered, nil
+}
+
+// envelope is what the answers to all signed calls have in common.
+type envelope struct {
+	ok    bool
+	error string
+	time  int64
+}
+
+// judge tells what became of a signed call, see readAnswer.
+func judge(status int, body []byte, e envelope, now time.Time) (result, error) {
+	// What admin-ajax.php says to an action that nobody listens to; WordPress before
+	// 4.7 says it with status 200.
+	if text := bytes.TrimSpace(body); string(text) == "0" && (status == http.StatusBadRequest || status == http.StatusOK) {
+		return absent, ErrAbsent
 	}
 	switch {
-	case status == http.StatusOK && a.OK && a.Version > 0:
-		a.bound()
-		return a, delivered, nil
-	case status == http.StatusConflict && a.Error == "replay":
-		return none, replayed, nil
+	case status == http.StatusOK && e.ok:
+		return delivered, nil
+	case status == http.StatusConflict && e.error == "replay":
+		return replayed, nil
 	case status == http.StatusRequestEntityTooLarge:
-		return none, tooLarge, errors.New("WordPress or its web server finds the call too large")
-	case status == http.StatusForbidden && a.Error == "signature":
-		return none, wrongSecret, fmt.Errorf("%w: set HOLDLINE_SECRET in wp-config.php to what auth.secret is here", ErrRefused)
-	case status == http.StatusForbidden && a.Error == "time":
-		return none, wrongClock, fmt.Errorf("%w: its clock is %s; set both clocks by NTP", ErrRefused, apart(a.Time, now))
+		return tooLarge, errors.New("WordPress or its web server finds the call too large")
+	case status == http.StatusForbidden && e.error == "signature":
+		return wrongSecret, fmt.Errorf("%w: set HOLDLINE_SECRET in wp-config.php to what auth.secret is here", ErrRefused)
+	case status == http.StatusForbidden && e.error == "time":
+		return wrongClock, fmt.Errorf("%w: its clock is %s; set both clocks by NTP", ErrRefused, apart(e.time, now))
 	case status == http.StatusOK || status == http.StatusTooManyRequests || status >= http.StatusInternalServerError:
-		return none, failed, fmt.Errorf("WordPress answers %d %s", status, excerpt(body))
+		return failed, fmt.Errorf("WordPress answers %d %s", status, excerpt(body))
 	default: // a redirect, a login, a firewall
-		return none, blocked, fmt.Errorf("%w: it answers %d %s; let POST requests for admin-ajax.php pass from here",
+		return blocked, fmt.Errorf("%w: it answers %d %s; let POST requests for admin-ajax.php pass from here",
 			ErrRefused, status, excerpt(body))
 	}
 }

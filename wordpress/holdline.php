@@ -1,7 +1,7 @@
 <?php
 /**
  * Plugin Name: Holdline companion
- * Description: Tells Holdline of new chat rows at once, makes the few writes that Holdline's read-only database user cannot, and gives agents' pages a token.
+ * Description: Tells Holdline of new chat rows at once, stores messages and makes the few other writes that Holdline's read-only database user cannot, and gives agents' pages a token.
  * Version: 1.0.0
  * License: MIT
  *
@@ -25,7 +25,9 @@ if (!defined('ABSPATH')) {
 
 const HOLDLINE_VERSION = 1;        // of the sync contract
 const HOLDLINE_SKEW = 300;         // seconds between two clocks, as in Go
-const HOLDLINE_MAX_BODY = 1048576; // bytes of a sync call
+const HOLDLINE_MAX_BODY = 1048576; // bytes of a call
+const HOLDLINE_MAX_SEND = 50;      // messages of a send call
+const HOLDLINE_SEND_TIME = 10;     // seconds after which a send call begins no other message
 const HOLDLINE_MAX_BOUND = 16;     // chats in one visitor's cookie, as in Go
 const HOLDLINE_COOKIE = 'holdline_visitor';
 
@@ -40,7 +42,7 @@ function holdline_start()
     }
     add_filter('query', 'holdline_watch');
     add_action('shutdown', 'holdline_ring', PHP_INT_MAX);
-    foreach (array('sync', 'token') as $name) {
+    foreach (array('sync', 'send', 'token') as $name) {
         add_action('wp_ajax_holdline_' . $name, 'holdline_' . $name);
         add_action('wp_ajax_nopriv_holdline_' . $name, 'holdline_' . $name);
     }
@@ -192,6 +194,7 @@ function &holdline_state()
         'rings' => false,  // a row of a chat was written
         'quiet' => false,  // by us, for Holdline
         'before' => null,  // the last row id before the INSERT of a chat
+        'send' => null,    // the send call that is under way
     );
     return $state;
 }
@@ -331,20 +334,7 @@ function holdline_post($url, $headers, $body, $cap, $listen)
 /** Ajax action holdline_sync: a signed call of Holdline's. The bodies are in Go's wordpress package. */
 function holdline_sync()
 {
-    $body = file_get_contents('php://input', false, null, 0, HOLDLINE_MAX_BODY + 1);
-    if ($body === false || strlen($body) > HOLDLINE_MAX_BODY) {
-        holdline_answer(413, array('ok' => false, 'error' => 'size'));
-    }
-    $timestamp = isset($_SERVER['HTTP_X_HOLDLINE_TIMESTAMP']) ? $_SERVER['HTTP_X_HOLDLINE_TIMESTAMP'] : '';
-    $signature = isset($_SERVER['HTTP_X_HOLDLINE_SIGNATURE']) ? $_SERVER['HTTP_X_HOLDLINE_SIGNATURE'] : '';
-    $error = holdline_check(holdline_secret(), $timestamp, $signature, $body, time());
-    if ($error !== '') {
-        holdline_answer(403, array('ok' => false, 'error' => $error, 'time' => time()));
-    }
-    $call = json_decode($body, true, 8);
-    if (!is_array($call)) {
-        holdline_answer(400, array('ok' => false, 'error' => 'json'));
-    }
+    list($call, $signature) = holdline_call();
     foreach (array('beats' => 1000, 'transitions' => 1000, 'read' => 5000, 'missed' => 200, 'adopt' => 50) as $name => $most) {
         if (!isset($call[$name]) || !is_array($call[$name])) {
             $call[$name] = array();
@@ -353,7 +343,7 @@ function holdline_sync()
             holdline_answer(413, array('ok' => false, 'error' => 'size'));
         }
     }
-    if (!holdline_first_time(strtolower($signature), time())) {
+    if (!holdline_first_time($signature, time())) {
         holdline_answer(409, array('ok' => false, 'error' => 'replay'));
     }
     // Other plugins' listeners may print; the answer must stay JSON.
@@ -372,13 +362,38 @@ function holdline_sync()
         'hello' => holdline_hello() + array('since' => $since), 'strings' => holdline_strings()));
 }
 
+/** Returns array(call, signature) of the signed call that this request is, or answers why it is none. */
+function holdline_call()
+{
+    $body = file_get_contents('php://input', false, null, 0, HOLDLINE_MAX_BODY + 1);
+    if ($body === false || strlen($body) > HOLDLINE_MAX_BODY) {
+        holdline_answer(413, array('ok' => false, 'error' => 'size'));
+    }
+    $timestamp = isset($_SERVER['HTTP_X_HOLDLINE_TIMESTAMP']) ? $_SERVER['HTTP_X_HOLDLINE_TIMESTAMP'] : '';
+    $signature = isset($_SERVER['HTTP_X_HOLDLINE_SIGNATURE']) ? $_SERVER['HTTP_X_HOLDLINE_SIGNATURE'] : '';
+    $error = holdline_check(holdline_secret(), $timestamp, $signature, $body, time());
+    if ($error !== '') {
+        holdline_answer(403, array('ok' => false, 'error' => $error, 'time' => time()));
+    }
+    $call = json_decode($body, true, 8);
+    if (!is_array($call)) {
+        holdline_answer(400, array('ok' => false, 'error' => 'json'));
+    }
+    return array($call, strtolower($signature));
+}
+
 function holdline_answer($status, $answer)
+{
+    holdline_print($status, $answer);
+    exit;
+}
+
+function holdline_print($status, $answer)
 {
     status_header($status);
     nocache_headers();
     header('Content-Type: application/json; charset=utf-8');
     echo wp_json_encode($answer);
-    exit;
 }
 
 /**
@@ -605,7 +620,7 @@ function holdline_hello()
     global $wp_version;
     return array(
         'wordpress' => (string) $wp_version, 'php' => PHP_VERSION, 'locale' => get_locale(), 'blog' => get_current_blog_id(),
-        'ages' => function_exists('wplc_update_chat_statuses'),
+        'ages' => function_exists('wplc_update_chat_statuses'), 'sends' => holdline_sends(),
         'reroute' => defined('HOLDLINE_REROUTE') && (bool) HOLDLINE_REROUTE, 'custom' => holdline_custom_filters(),
     );
 }
@@ -678,6 +693,249 @@ function holdline_strings()
         'new' => __('New', 'wplivechat'),
         'returning' => __('Returning', 'wplivechat'),
     );
+}
+
+// --- send: messages that Holdline has accepted ------------------------------------------------
+
+/**
+ * Ajax action holdline_send: makes rows of messages, in their order, by the chat
+ * plugin's own function, so that all its hooks and filters run. Each is made once
+ * however often it is sent, so a call may be repeated.
+ */
+function holdline_send()
+{
+    global $wpdb;
+    list($call) = holdline_call();
+    $messages = isset($call['messages']) && is_array($call['messages']) ? array_values($call['messages']) : array();
+    if (count($messages) > HOLDLINE_MAX_SEND) {
+        holdline_answer(413, array('ok' => false, 'error' => 'size'));
+    }
+    if (method_exists($wpdb, 'send_reads_to_masters')) {
+        $wpdb->send_reads_to_masters(); // HyperDB: a replica lags, and has locks of its own
+    }
+    $state = &holdline_state();
+    $state['send'] = array('left' => $messages, 'results' => array(), 'one' => null, 'lock' => '', 'asked' => null,
+        'last' => (int) $wpdb->get_var("SELECT MAX(id) FROM {$wpdb->prefix}wplc_chat_msgs"), 'level' => ob_get_level());
+    add_action('wplc_hook_message_sent', 'holdline_sent', -PHP_INT_MAX);
+    // A listener may end the request, and take with it what is done already.
+    add_action('shutdown', 'holdline_send_over', -PHP_INT_MAX);
+    ob_start();
+    $send = &$state['send'];
+    $stuck = array();
+    $end = time() + HOLDLINE_SEND_TIME;
+    while ($send['left'] && time() < $end) {
+        $one = holdline_message(array_shift($send['left']));
+        $cid = $one ? $one['cid'] : 0;
+        $send['one'] = $one;
+        $result = isset($stuck[$cid]) ? array() : holdline_send_one($one); // none overtakes an earlier one
+        $send['one'] = null;
+        $send['results'][] = $result;
+        if (isset($result['again'])) {
+            $stuck[$cid] = true;
+        }
+    }
+    holdline_send_over();
+    exit;
+}
+
+/** Answers a send call, also where PHP is about to end in the middle of it. */
+function holdline_send_over()
+{
+    $state = &holdline_state();
+    $send = $state['send'];
+    if ($send === null) {
+        return;
+    }
+    if ($send['one']) {
+        $id = holdline_row_of($send['one']);
+        $send['results'][] = $id ? array('id' => $id) : array('again' => true);
+    }
+    holdline_lock('');
+    $state['send'] = null;
+    while (ob_get_level() > $send['level'] && ob_end_clean()) {
+        continue; // what listeners have printed
+    }
+    $results = array_pad($send['results'], count($send['results']) + count($send['left']), array());
+    holdline_print(200, array('ok' => true, 'version' => HOLDLINE_VERSION, 'time' => time(),
+        'results' => array_map('holdline_object', $results)));
+}
+
+/** An array as JSON's object, also when it is empty. */
+function holdline_object($array)
+{
+    return (object) $array;
+}
+
+/** A message with its chat as 'cid', null for what is none. */
+function holdline_message($m)
+{
+    if (!is_array($m) || !isset($m['channel'], $m['client_id'], $m['from'], $m['body'], $m['after'])
+        || !is_string($m['channel']) || !preg_match('~^wplc/([1-9][0-9]{0,9})$~D', $m['channel'], $chat)
+        || !is_string($m['client_id']) || !preg_match('/^[A-Za-z0-9_-]{8,36}$/D', $m['client_id'])
+        || !in_array($m['from'], array('visitor', 'agent'), true) || !is_string($m['body']) || !is_int($m['after'])
+        || $m['from'] === 'agent' && (!isset($m['user']) || !holdline_is_id($m['user']))) {
+        return null;
+    }
+    return array('cid' => (int) $chat[1]) + $m;
+}
+
+/**
+ * Makes the row of one message and returns what became of it: array('id' => ...),
+ * array('refused' => a reason, 'text' => ...) for one that never can be, or
+ * array('again' => true) where it may work later.
+ */
+function holdline_send_one($m)
+{
+    if (!$m) {
+        return holdline_refused('bad_request', 'The message makes no sense.');
+    }
+    $later = array('again' => true);
+    if (holdline_plugin_version() === '') {
+        return $later; // the chat plugin may be about to come back
+    }
+    if (!holdline_sends()) {
+        return holdline_refused('unsupported', 'This version of the chat plugin takes messages from its own pages only.');
+    }
+    if (!holdline_lock($m['cid'])) {
+        return $later;
+    }
+    // Before all that may have changed since: a row that is there is the answer.
+    $id = holdline_row_of($m);
+    if ($id !== 0) {
+        return $id ? array('id' => $id) : $later;
+    }
+    $open = holdline_takes_messages($m['cid']);
+    if (!$open) {
+        return $open === null ? $later : holdline_refused('closed', 'The chat has ended.');
+    }
+    wp_set_current_user($m['from'] === 'agent' ? $m['user'] : 0);
+    if ($m['from'] === 'agent' && !holdline_is_agent()) {
+        return holdline_refused('forbidden', 'The sender is no agent any more.');
+    }
+    $text = holdline_as_html($m['body']);
+    return trim($text) === '' ? holdline_refused('empty', 'There is no text.') : holdline_record($m, wp_slash($text));
+}
+
+function holdline_refused($reason, $text)
+{
+    return array('refused' => $reason, 'text' => $text);
+}
+
+/** Whether the plugin's function takes a client's id, by which a message is known when it comes again. */
+function holdline_sends()
+{
+    return version_compare(holdline_plugin_version(), '8', '>=') && function_exists('wplc_record_chat_msg');
+}
+
+/** Whether a chat is under way (pending, active, minimised, unanswered); null when that cannot be told. */
+function holdline_takes_messages($cid)
+{
+    global $wpdb;
+    $status = $wpdb->get_var($wpdb->prepare("SELECT status FROM {$wpdb->prefix}wplc_chat_sessions WHERE id = %d", $cid));
+    return $wpdb->last_error !== '' ? null : $status !== null && in_array((int) $status, array(2, 3, 10, 12), true);
+}
+
+/**
+ * Holds one chat's lock for this connection and lets the former one go; '' holds
+ * none. Two calls for a chat must not both find that a message has no row.
+ */
+function holdline_lock($cid)
+{
+    global $wpdb;
+    $state = &holdline_state();
+    // Locks are the server's, not the database's; 64 characters are MySQL's limit.
+    $name = $cid === '' ? '' : 'holdline ' . md5(DB_NAME . ' ' . $wpdb->prefix) . ' ' . $cid;
+    $held = $state['send']['lock'];
+    if ($name === $held) {
+        return true;
+    }
+    if ($held !== '') {
+        $wpdb->query($wpdb->prepare('SELECT RELEASE_LOCK(%s)', $held));
+    }
+    $got = $name === '' || $wpdb->get_var($wpdb->prepare('SELECT GET_LOCK(%s, 1)', $name)) === '1';
+    $state['send']['lock'] = $got ? $name : '';
+    return $got;
+}
+
+/**
+ * The id of a message's row, 0 for none, null when that cannot be told. It walks
+ * the primary key from where the table ended when Holdline took the message: no
+ * other column has an index. A table that ends earlier has begun anew.
+ */
+function holdline_row_of($m)
+{
+    global $wpdb;
+    $state = holdline_state();
+    $after = $m['after'] > $state['send']['last'] ? 0 : $m['after'];
+    $rows = $wpdb->get_results($wpdb->prepare("SELECT id, rel FROM {$wpdb->prefix}wplc_chat_msgs"
+        . ' WHERE id > %d AND chat_sess_id = %d AND originates = %d AND rel = %s ORDER BY id',
+        $after, $m['cid'], $m['from'] === 'agent' ? 1 : 2, $m['client_id']));
+    if (!is_array($rows) || $wpdb->last_error !== '') {
+        return null;
+    }
+    foreach ($rows as $row) {
+        if ($row->rel === $m['client_id']) { // the column does not tell capitals apart
+            return (int) $row->id;
+        }
+    }
+    return 0;
+}
+
+/**
+ * Has the plugin record a message. What the function returns does not tell whether
+ * it has, nor does that a listener failed: the row does.
+ */
+function holdline_record($m, $text)
+{
+    $state = &holdline_state();
+    $state['send']['asked'] = null;
+    $other = new stdClass();
+    $other->msgID = $m['client_id'];
+    try {
+        wplc_record_chat_msg($m['from'] === 'agent' ? '2' : '1', (string) $m['cid'], $text, false, false, $other);
+    } catch (Exception $e) {
+        error_log('Holdline: code of this site failed on a message: ' . $e);
+    } catch (Error $e) { // PHP 5 has no such class and does not mind
+        error_log('Holdline: code of this site failed on a message: ' . $e);
+    }
+    $id = holdline_row_of($m);
+    if ($id) {
+        return array('id' => $id);
+    }
+    // WordPress itself refuses what a column cannot hold, and says so in words that depend on its language.
+    return $id === 0 && $state['send']['asked'] === false
+        ? holdline_refused('text', 'The message cannot be stored in this site.') : array('again' => true);
+}
+
+/** Action wplc_hook_message_sent, before all others: whether the database was asked to INSERT. It fires anyway. */
+function holdline_sent()
+{
+    global $wpdb;
+    $state = &holdline_state();
+    $state['send']['asked'] = holdline_written((string) $wpdb->last_query) !== '';
+}
+
+/**
+ * A text as HTML that shows it, which is what a stored text is to everything that
+ * shows it. The plugin's own handlers strip what looks like a tag ("I <3 you"
+ * loses all but "I"), strip backslashes when they show a text, and lose a message
+ * with a character that a utf8mb3 column cannot hold. As numeric references all of
+ * it survives, and no markup gets in. Go turns these forms, and no others, back:
+ * wpdb/wplc/references.go.
+ */
+function holdline_as_html($text)
+{
+    return (string) preg_replace_callback('~&(?=[#a-zA-Z])|<|\\\\|[\x{10000}-\x{10FFFF}]~u', 'holdline_reference', $text);
+}
+
+function holdline_reference($match)
+{
+    $bytes = array_values(unpack('C*', $match[0]));
+    if (count($bytes) === 1) {
+        return '&#' . $bytes[0] . ';';
+    }
+    list($a, $b, $c, $d) = $bytes;
+    return sprintf('&#x%x;', ($a & 7) << 18 | ($b & 63) << 12 | ($c & 63) << 6 | $d & 63);
 }
 
 // --- chats that are older than Holdline -------------------------------------------------------
@@ -809,8 +1067,7 @@ function holdline_grant()
     $now = time();
     if (holdline_is_agent()) {
         $expires = $now + (int) apply_filters('holdline_token_life', 12 * 3600);
-        $user = wp_get_current_user();
-        return array(holdline_jwt(holdline_secret(), $user->user_login, array('wplc/*'), $expires), $expires);
+        return array(holdline_jwt(holdline_secret(), 'wp:' . get_current_user_id(), array('wplc/*'), $expires), $expires);
     }
     list($channels, $until) = holdline_bound(holdline_secret(), holdline_cookie(), $now);
     if (!$channels) {

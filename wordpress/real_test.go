@@ -60,6 +60,7 @@ if (isset($_GET['action']) && $_GET['action'] === 'holdline_sync') {
 	t.Run("beats", s.beats)
 	t.Run("adoption", s.adoption)
 	t.Run("binding", s.binding)
+	t.Run("send", s.send)
 	t.Run("history deleted", s.historyDeleted) // the last: nothing is to be adopted afterwards
 }
 
@@ -96,7 +97,12 @@ func (s *realSite) fixture(t *testing.T) {
 
 // do is a courier's way to the site.
 func (s *realSite) do(ctx context.Context, body []byte) (int, []byte, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.UpstreamURL+"/wp-admin/admin-ajax.php?action="+SyncAction, bytes.NewReader(body))
+	return s.call(ctx, SyncAction, body)
+}
+
+// call makes a signed call.
+func (s *realSite) call(ctx context.Context, action string, body []byte) (int, []byte, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.UpstreamURL+"/wp-admin/admin-ajax.php?action="+action, bytes.NewReader(body))
 	if err != nil {
 		return 0, nil, err
 	}

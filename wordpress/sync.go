@@ -94,7 +94,8 @@ type SyncAnswer struct {
 		PHP       string `json:"php"`
 		Locale    string `json:"locale"`
 		Blog      int    `json:"blog"`
-		Ages      bool   `json:"ages"` // Age has an effect
+		Ages      bool   `json:"ages"`  // Age has an effect
+		Sends     bool   `json:"sends"` // SendAction stores messages: version 8 of the chat plugin
 		Reroute   bool   `json:"reroute"`
 		// Custom names filters of the loops' answers on which code of the site
 		// listens: there, only PHP can answer.

@@ -1,5 +1,6 @@
 // Package wordpress holds what runs inside the site, the companion must-use plugin
-// and the browser client, and the courier that carries writes to the former.
+// and the browser client, and what calls the former: the courier, which carries
+// writes, and the postman, which has messages stored.
 package wordpress
 
 import _ "embed"

@@ -43,7 +43,7 @@ type text struct {
 // shown is a text as a person should see it: valid UTF-8, without slashes.
 type shown struct {
 	body       string // also without the references of references.go
-	unreadable bool // encrypted with a key that is not known: body is empty
+	unreadable bool   // encrypted with a key that is not known: body is empty
 	truncated  bool
 }
 

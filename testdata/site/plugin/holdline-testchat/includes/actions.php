@@ -73,12 +73,12 @@ function testchat_posted_text() {
 }
 
 function testchat_do_user_send_msg( $cid ) {
-	wplc_record_chat_msg( '2', $cid, testchat_posted_text() );
+	wplc_record_chat_msg( '1', $cid, testchat_posted_text() );
 	return 'sent'; // whatever became of it
 }
 
 function testchat_do_admin_send_msg( $cid ) {
-	wplc_record_chat_msg( '1', $cid, testchat_posted_text() );
+	wplc_record_chat_msg( '2', $cid, testchat_posted_text() );
 	return 'sent';
 }
 

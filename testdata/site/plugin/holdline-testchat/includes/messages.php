@@ -7,7 +7,7 @@
  */
 
 /** Stores a message. The id is null when MySQL refused it (four-byte characters). */
-function testchat_insert_message( $cid, $from, $text, $originates, $other = '' ) {
+function testchat_insert_message( $cid, $from, $text, $originates, $other = '', $rel = '' ) {
 	global $wpdb;
 	$wpdb->insert(
 		testchat_table( 'wplc_chat_msgs' ),
@@ -19,7 +19,7 @@ function testchat_insert_message( $cid, $from, $text, $originates, $other = '' )
 			'status'       => 0,
 			'originates'   => $originates,
 			'other'        => $other,
-			'rel'          => '',
+			'rel'          => $rel,
 			'afrom'        => 0,
 			'ato'          => 0,
 		)
@@ -28,28 +28,37 @@ function testchat_insert_message( $cid, $from, $text, $originates, $other = '' )
 }
 
 /**
- * Records what a visitor ("2") or an agent ("1") wrote. WordPress has put slashes
- * into $text and they stay: the new-message path takes them off again. The hook
- * fires even when nothing was stored.
+ * Records what a visitor ("1") or an agent ("2") wrote; in the table these are 2 and
+ * 1. WordPress has put slashes into $text and they stay: the new-message path takes
+ * them off again. The hook fires even when nothing was stored.
+ *
+ * @param bool         $rest_check whether the caller has looked that it is an agent
+ * @param int|false    $aid        the agent, if not the current user
+ * @param object|false $other      its msgID is the id that the client gave the message
+ * @return true|string the string, where nothing was recorded for lack of rights
  */
-function wplc_record_chat_msg( $from, $cid, $text ) {
-	$other = '';
-	if ( '1' === $from ) {
-		if ( ! testchat_is_agent() ) {
-			return false;
-		}
-		$name  = apply_filters( 'wplc_filter_admin_name', 'Admin' );
-		$other = serialize( array( 'aid' => get_current_user_id() ) );
-	} else {
-		$session = testchat_session( $cid );
-		$name    = $session ? $session->name : 'agent-to-agent chat';
-	}
-	if ( ! testchat_session( $cid ) ) {
+function wplc_record_chat_msg( $from, $cid, $text, $rest_check = false, $aid = false, $other = false ) {
+	$session = testchat_session( $cid );
+	if ( ! $session ) {
 		$cid = testchat_ghost_session( $cid );
 	}
-	$text = apply_filters( 'wplc_filter_message_control', $text );
-	testchat_insert_message( $cid, $name, $text, (int) $from, $other );
-	do_action( 'wplc_hook_message_sent', array( 'cid' => $cid, 'from' => $from, 'msg' => $text, 'orig' => $from ) );
+	if ( '2' === (string) $from && ! $rest_check && ! testchat_is_agent() ) {
+		return 'security issue';
+	}
+	if ( '1' === (string) $from ) {
+		$name       = $session ? $session->name : 'agent-to-agent chat';
+		$name       = '' === $name ? 'Guest' : $name;
+		$originates = '2';
+	} else {
+		$name       = apply_filters( 'wplc_filter_admin_name', 'Admin' );
+		$originates = '1';
+	}
+	$stored = apply_filters( 'wplc_filter_message_control', $text );
+	$aid    = $aid ? $aid : get_current_user_id();
+	$agent  = get_user_meta( $aid, 'wplc_ma_agent', true ) ? serialize( array( 'aid' => $aid ) ) : '';
+	$rel    = false !== $other && ! empty( $other->msgID ) ? $other->msgID : '';
+	testchat_insert_message( $cid, $name, $stored, (int) $originates, $agent, $rel );
+	do_action( 'wplc_hook_message_sent', array( 'cid' => $cid, 'from' => $from, 'msg' => $text, 'orig' => $originates ) );
 	wplc_update_active_timestamp( $cid );
 	return true;
 }
