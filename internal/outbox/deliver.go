@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"runtime/debug"
 	"strings"
-	"time"
 
 	"holdline/internal/spool"
 )
@@ -91,23 +90,6 @@ func readable(all []taken) []Message {
 		}
 	}
 	return ms
-}
-
-// isOwnTrouble tells whether a failed call says more about its only channel than
-// about WordPress: others were stored since the channel failed the last time.
-func (o *Outbox) isOwnTrouble(all []taken) bool {
-	if len(byChannel(all)) != 1 {
-		return false
-	}
-	o.mu.Lock()
-	t := o.troubles[all[0].msg.Channel]
-	own := t != nil && t.failures >= suspect
-	var last time.Time
-	if own {
-		last = t.failedAt
-	}
-	o.mu.Unlock()
-	return own && o.gate.passedAfter(last)
 }
 
 // store calls Store within bounds, and believes only what can be true.

@@ -58,6 +58,19 @@ func (h *fakeHub) Forget(channel, keep string) {
 	delete(h.kept, channel+" "+keep)
 }
 
+func (h *fakeHub) tellings() []hub.Telling {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.all)
+}
+
+func (h *fakeHub) has(channel, keep string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, ok := h.kept[channel+" "+keep]
+	return ok
+}
+
 // keeps returns what is kept, sorted.
 func (h *fakeHub) keeps() []string {
 	h.mu.Lock()
@@ -83,6 +96,8 @@ type fakeStore struct {
 	rows  []string         // "channel client-id" in order of storing; the id is the place + 1
 	ids   map[string]int64 // by row
 	calls []call
+	hub   *fakeHub
+	early []string // messages that were to be stored before they were told as pending
 	// before, if set, may answer instead. It is called without the lock.
 	before func(ctx context.Context, ms []Message) (fates []Fate, err error, instead bool)
 }
@@ -101,6 +116,11 @@ func (s *fakeStore) Store(ctx context.Context, ms []Message) ([]Fate, error) {
 		c.names = append(c.names, nameOf(m))
 	}
 	s.mu.Lock()
+	for _, m := range ms {
+		if !s.hub.has(m.Channel, "p/"+spoolID(m)) {
+			s.early = append(s.early, nameOf(m))
+		}
+	}
 	s.calls = append(s.calls, c)
 	before := s.before
 	s.mu.Unlock()
@@ -187,12 +207,20 @@ func prepare(t *testing.T, dir string, store *fakeStore, change func(*Options)) 
 		change(&opt)
 	}
 	r.box = New(opt)
+	store.mu.Lock()
+	store.hub = r.hub
+	store.mu.Unlock()
 	go func() {
 		if err := s.Run(context.Background()); err != nil {
 			t.Errorf("the spool's Run: %v", err)
 		}
 	}()
 	r.stop = func() {
+		store.mu.Lock()
+		defer store.mu.Unlock()
+		if len(store.early) > 0 {
+			t.Errorf("stored before they were told as pending: %v", store.early)
+		}
 		if err := s.Close(); err != nil {
 			t.Errorf("the spool's Close: %v", err)
 		}
@@ -230,6 +258,18 @@ func (r *rig) send(m Message) {
 		defer r.mu.Unlock()
 		r.answers[nameOf(m)] = append(r.answers[nameOf(m)], a)
 	})
+}
+
+// put leaves a message in the spool as an earlier life would.
+func (r *rig) put(m Message) {
+	r.t.Helper()
+	body, err := encode(m)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if _, err := r.spool.Put(r.t.Context(), m.Channel, spoolID(m), body); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 // answered returns the states that a message was answered with, with the reason

@@ -28,10 +28,11 @@ func TestSendStores(t *testing.T) {
 			Type: chat.TypeMessage, Channel: ch, ClientID: id(0), Pending: true, Body: "body of " + id(0),
 			From: &chat.Party{Kind: chat.KindVisitor, Name: "Ann"}, SentAt: time.Unix(1_700_000_000, 0).UTC(),
 		}
-		if len(r.hub.all) != 1 {
-			t.Fatalf("told %v", r.hub.log)
+		told := r.hub.tellings()
+		if len(told) != 1 {
+			t.Fatalf("told %v", told)
 		}
-		if d := cmp.Diff(want, r.hub.all[0].Event); d != "" {
+		if d := cmp.Diff(want, told[0].Event); d != "" {
 			t.Errorf("the pending message (-want +got):\n%s", d)
 		}
 		if got := r.store.rowsOf(ch); !cmp.Equal(got, numbered(1)) {
@@ -189,7 +190,7 @@ func TestRefusedIsWithdrawn(t *testing.T) {
 		if d := cmp.Diff(want, r.hub.told("")); d != "" {
 			t.Errorf("told (-want +got):\n%s", d)
 		}
-		if got := string(r.hub.all[3].Event.Data); got != `{"reason":"text","text":"No emoji."}` {
+		if got := string(r.hub.tellings()[3].Event.Data); got != `{"reason":"text","text":"No emoji."}` {
 			t.Errorf("data %s", got)
 		}
 		after(keepPending + lookAgain)

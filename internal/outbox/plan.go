@@ -9,8 +9,9 @@ const (
 	// maxBatchBytes bounds the bodies of one call: the companion plugin takes
 	// 1 MiB of JSON, which may be twice as long.
 	maxBatchBytes = 384 << 10
-	// suspect is how many failures in a row have a channel tried alone, lest it
-	// takes others down with it.
+	// suspect is how many failures in a row, in whatever company, have a channel
+	// tried alone. It is not the first: at the begin of an outage that is many
+	// channels', and at its end each would need a call.
 	suspect = 2
 	// tellOperator is the failure in a row that is logged, some 5 s after the
 	// first.
@@ -63,8 +64,8 @@ func (o *Outbox) plan(recs []spool.Record) ([]*batch, error) {
 		for n < len(recs) && recs[n].Lane == recs[0].Lane {
 			n++
 		}
-		into, fit, failures := together, n, o.failuresOf(recs[0].Lane)
-		if failures >= suspect {
+		into, fit := together, n
+		if alone, failures := o.suspected(recs[0].Lane); alone {
 			into, fit = new(batch), min(n, max(o.opt.Batch>>min(failures, 16), 1))
 			batches = append(batches, into)
 		}

@@ -70,8 +70,8 @@ func check(m Message) error {
 	if m.From.Kind != chat.KindVisitor && m.From.Kind != chat.KindAgent {
 		return errors.New("only visitors and agents send messages")
 	}
-	if y := m.SentAt.Year(); y < 1 || y > 9999 {
-		return errors.New("the time of sending is outside the years 1 to 9999")
+	if _, err := m.SentAt.MarshalText(); err != nil {
+		return fmt.Errorf("the time of sending cannot be written: %w", err)
 	}
 	return nil
 }

@@ -10,8 +10,25 @@ import (
 type trouble struct {
 	failures int // in a row
 	failedAt time.Time
+	alone    bool   // a call failed that had nothing else
 	told     string // the message whose sender was told of a delay
 	toldAt   time.Time
+}
+
+// isOwnTrouble tells whether a failed call says more about its only channel than
+// about WordPress: others were stored since the channel failed the last time.
+func (o *Outbox) isOwnTrouble(all []taken) bool {
+	if len(byChannel(all)) > 1 {
+		return false
+	}
+	channel := all[0].msg.Channel
+	if own, _ := o.suspected(channel); !own {
+		return false
+	}
+	o.mu.Lock()
+	last := o.trouble(channel).failedAt
+	o.mu.Unlock()
+	return o.gate.passedAfter(last)
 }
 
 // trouble is made if need be. The caller holds the lock.
@@ -24,18 +41,27 @@ func (o *Outbox) trouble(channel string) *trouble {
 	return t
 }
 
-// failuresOf is how often in a row a channel's oldest message was not stored.
-func (o *Outbox) failuresOf(channel string) int {
+// suspected tells whether the channel is to be tried alone, lest it takes others
+// down with it, and how often in a row its oldest message was not stored.
+func (o *Outbox) suspected(channel string) (bool, int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if t := o.troubles[channel]; t != nil {
-		return t.failures
+	t := o.troubles[channel]
+	if t == nil {
+		return false, 0
 	}
-	return 0
+	return t.alone || t.failures >= suspect, t.failures
 }
 
+// settleAll marks what a call was given; cause is its error.
 func (o *Outbox) settleAll(all []taken, cause error) error {
-	for _, lane := range byChannel(all) {
+	lanes := byChannel(all)
+	if cause != nil && len(lanes) == 1 {
+		o.mu.Lock()
+		o.trouble(all[0].msg.Channel).alone = true
+		o.mu.Unlock()
+	}
+	for _, lane := range lanes {
 		if err := o.settle(lane, cause); err != nil {
 			return err
 		}
