@@ -1,27 +1,28 @@
 // Broker and tabs speak over a bus: a BroadcastChannel, or functions of this page
 // where there is none.
 
-import { BEAT, SECOND, now } from "./words.js";
-import { Asides } from "./asides.js";
-import { Line } from "./line.js";
-import { Outbox } from "./outbox.js";
+import { BEAT, SECOND, now, putIn } from "./words.js";
+import { newAsides } from "./asides.js";
+import { newLine } from "./line.js";
+import { newOutbox } from "./outbox.js";
 import { subjectOf } from "./shown.js";
 
 const MAX_STATES = 2000;
 
-const rooms = new Map();
+/** Buses of this page: name → who hears. */
+export const rooms = new Map();
 
 export function busOf(name, local, hear) {
   if (!local) {
     const channel = new BroadcastChannel(name);
     channel.onmessage = (m) => hear(m.data);
-    return { post: (m) => channel.postMessage(m), close: () => channel.close() };
+    return { post_: (m) => channel.postMessage(m), close_: () => channel.close() };
   }
   const room = rooms.get(name) || new Set();
   rooms.set(name, room.add(hear));
   return {
-    post: (m) => queueMicrotask(() => room.forEach((other) => other !== hear && other(m))),
-    close: () => {
+    post_: (m) => queueMicrotask(() => room.forEach((other) => other !== hear && other(m))),
+    close_: () => {
       room.delete(hear);
       if (!room.size) rooms.delete(name);
     },
@@ -31,85 +32,89 @@ export function busOf(name, local, hear) {
 /** A place in what was said is [term, n]: the nth word of a broker's term. */
 export const isBefore = (a, b) => a[0] < b[0] || (a[0] === b[0] && a[1] < b[1]);
 
-/** Holds one line for all members on a bus. There is one Broker at a time. */
-export class Broker {
-  /** kind is what is told to the tabs: worker, leader or tab; owner whose sends are theirs. */
-  constructor(name, kind, owner = name) {
-    this.kind = kind;
-    this.members_ = new Map();
-    this.states = new Map(); // subject → last event about it, for who comes later
-    const open = () => this.line && this.line.current && this.line;
-    this.outbox_ = new Outbox(owner, open, (sends) => this.post("sent", { sends }));
-    this.asides_ = new Asides(open);
-    this.term = now();
-    this.n = 0;
-    this.bus_ = busOf(name, kind === "tab", (m) => this.hear_(m));
-    this.timer = setInterval(() => this.beat_(), BEAT);
-    this.beat_();
-  }
+/**
+ * Holds one line for all members on a bus. There is one broker at a time. kind is
+ * what is told to the tabs: worker, leader or tab; owner is whose sends are theirs.
+ */
+export function newBroker(name, kind, owner) {
+  const term = now();
+  const members = new Map();
+  const states = new Map(); // subject → last event about it, for who comes later
+  const open = () => line && line.current && line;
+  const outbox = newOutbox(owner, open, (sends) => post("sent", { sends }));
+  const asides = newAsides(open);
+  let n = 0; // words said
+  let line, begun, first, told, tokenCame, covering;
+
+  const bus = busOf(name, kind === "tab", (m) => {
+    const { t, id } = m;
+    if (t === "lead" && m.term > term) close(); // somebody else leads
+    else if (t === "join") join(m);
+    else if (t === "leave") leave(id);
+    else if (t === "send") outbox.add_(m.sends);
+    else if (t === "say") asides.add_(m.words);
+    else if (t === "token" && tokenCame) tokenCame(m.token);
+    else if (t === "wake" && line) line.wake_(m.hard);
+    else if (t === "ping" && line) line.latency_().then((ms) => post("pong", { to: id, ms }), () => {});
+  });
 
   /** Every member answers with its join; who has not for long is gone. */
-  beat_() {
-    this.members_.forEach((m, id) => { if (now() - m.heard_ > 7 * BEAT) this.leave_(id); });
-    this.post("lead");
-    this.outbox_.run_();
+  function beat() {
+    members.forEach((m, id) => { if (now() - m.heard_ > 7 * BEAT) leave(id); });
+    post("lead");
+    outbox.run_();
   }
 
-  post(t, more) {
-    this.bus_.post({ t, term: this.term, kind: this.kind, ...more });
+  function post(t, more) {
+    bus.post_({ t, term, kind, ...more });
   }
 
-  hear_(m) {
-    const { line } = this;
-    if (m.t === "lead" && m.term > this.term) this.close(); // somebody else leads
-    else if (m.t === "join") this.join(m);
-    else if (m.t === "leave") this.leave_(m.id);
-    else if (m.t === "send") this.outbox_.add_(m.sends);
-    else if (m.t === "say") this.asides_.add_(m.words);
-    else if (m.t === "token" && this.tokenCame_) this.tokenCame_(m.token);
-    else if (m.t === "wake" && line) line.wake(m.hard);
-    else if (m.t === "ping" && line) line.latency().then((ms) => this.post("pong", { to: m.id, ms }), () => {});
-  }
-
-  join(m) {
-    const known = this.members_.get(m.id);
-    const changed = !known || m.channels.join() !== known.channels.join();
-    this.members_.set(m.id, { ...m, heard_: now(), fresh_: changed || known.fresh_ });
+  function join(m) {
+    const { id, channels, token } = m;
+    const known = members.get(id);
+    const changed = !known || channels.join() !== known.channels.join();
+    members.set(id, { ...m, heard_: now(), fresh_: changed || known.fresh_ });
     if (!known) {
-      this.post("here", { to: m.id });
-      this.outbox_.loaded_.then(() => this.post("sent", { to: m.id, sends: [...this.outbox_.sends_.values()] }));
+      post("here", { to: id });
+      outbox.loaded_.then(() => post("sent", { to: id, sends: outbox.all_() }));
     }
-    if (!this.line) this.start(m);
-    if (!this.begun) return this.gather_(m.id);
+    if (!line) start(m);
+    if (!begun) return gather(id);
     if (!changed) return;
-    const { line } = this;
-    if (m.token && m.token !== line.token) {
-      line.token = m.token;
+    if (token && token !== line.token) {
+      line.token = token;
       line.renewed_ = false;
     }
-    if (line.state === "refused") line.connect(); // a new tab may know better
-    this.cover_();
+    if (line.state === "refused") line.connect_(); // a new tab may know better
+    cover();
   }
 
-  start({ url, as, memory, token }) {
-    const line = this.line = new Line(url, as, memory, {
-      events: (events, cursor) => this.events(events, cursor),
-      state: (told) => {
-        this.told = told;
-        this.post("state", told);
-        this.welcome_();
-        if (told.state !== "open") return;
-        this.cover_(); // more may have been wanted meanwhile
-        this.outbox_.opened_();
-        this.asides_.run_();
+  function start({ url, as, memory, token }) {
+    line = newLine(url, as, memory, {
+      token: askToken,
+      sent: outbox.answered_,
+      error: (why) => post("error", { why }),
+      remember: (remembered) => post("memory", { memory: remembered }),
+      events(events, cursor) {
+        for (const e of events) {
+          keep(e);
+          outbox.heard_(e);
+        }
+        n++;
+        post("events", { n, begun, events, cursor });
       },
-      sent: (answer) => this.outbox_.answered_(answer),
-      error: (why) => this.post("error", { why }),
-      token: () => this.token(),
-      remember: (remembered) => this.post("memory", { memory: remembered }),
+      state(news) {
+        told = news;
+        post("state", told);
+        welcome();
+        if (told.state !== "open") return;
+        cover(); // more may have been wanted meanwhile
+        outbox.opened_();
+        asides.run_();
+      },
     });
     line.token = token;
-    this.first = null;
+    first = undefined;
   }
 
   /**
@@ -118,119 +123,108 @@ export class Broker {
    * that answer is here so are the others'. A timer would not do: the new leader
    * may be a hidden tab, where browsers make a second of every pause.
    */
-  gather_(id) {
-    if (this.first === id) return this.begin_();
-    if (this.first) return;
-    this.first = id;
-    this.post("lead");
+  function gather(id) {
+    if (first === id) return begin();
+    if (first) return;
+    first = id;
+    post("lead");
   }
 
   /** Begins where the member stands that has heard least. */
-  begin_() {
-    let first = null;
-    this.members_.forEach((m) => { if (m.cursor && m.at && (!first || isBefore(m.at, first.at))) first = m; });
-    this.begun = first ? first.at : [0, 0];
-    if (first) this.line.cursor = first.cursor;
-    this.cover_();
+  function begin() {
+    let least;
+    members.forEach((m) => { if (m.cursor && m.at && (!least || isBefore(m.at, least.at))) least = m; });
+    begun = least ? least.at : [0, 0];
+    if (least) line.cursor = least.cursor;
+    cover();
   }
 
   /** Makes the line read what the members want, no more and no less. */
-  async cover_() {
-    if (this.covering_) return;
-    this.covering_ = true;
-    while (await this.coverOnce_());
-    this.covering_ = false;
-    this.welcome_(); // for those who need nothing new
+  async function cover() {
+    if (covering) return;
+    covering = true;
+    while (await coverOnce());
+    covering = false;
+    welcome(); // for those who need nothing new
   }
 
   /** Takes one step towards that; tells whether there may be another. */
-  async coverOnce_() {
-    const { line } = this;
-    const want = [...new Set([...this.members_.values()].flatMap((m) => m.channels))].sort();
-    if (!line || !want.length) return false;
-    const { channels } = line.current || line;
+  async function coverOnce() {
+    const mine = line;
+    const want = [...new Set([...members.values()].flatMap((m) => m.channels))].sort();
+    if (!mine || !want.length) return false;
+    const { current } = mine;
+    const { channels } = current || mine;
     const added = want.filter((name) => !channels.includes(name));
-    if (added.length && line.current) {
-      const why = await line.extend_([...new Set([...channels, ...want])].sort());
-      if (why && line === this.line) this.exclude_(added, why);
+    if (added.length && current) {
+      const why = await mine.extend_([...channels, ...added].sort());
+      if (why && mine === line) exclude(added, why);
       return true;
     }
-    if (want.join() === line.channels.join()) return false;
-    line.channels = want;
-    if (!line.current) {
-      line.connect();
-    } else { // it reads too much, which does no harm for a moment
-      clearTimeout(line.shrink_);
-      line.shrink_ = setTimeout(() => line.current && line.swap_([line.current.rung]), 2 * SECOND);
-    }
+    if (want.join() === mine.channels.join()) return false;
+    mine.channels = want;
+    if (current) mine.shrink_();
+    else mine.connect_();
     return false;
   }
 
   /** New channels that may not be read: the rest stays as it is, and who asked is told. */
-  exclude_(channels, why) {
-    this.members_.forEach((m) => { m.channels = m.channels.filter((name) => !channels.includes(name)); });
-    this.post("error", { why, channels });
+  function exclude(channels, why) {
+    members.forEach((m) => { m.channels = m.channels.filter((name) => !channels.includes(name)); });
+    post("error", { why, channels });
   }
 
   /** Tells new members that from here on they hear everything. */
-  welcome_() {
-    const { line } = this;
-    if (!line || !line.current) return;
-    this.members_.forEach((m, id) => {
-      if (!m.fresh_ || !m.channels.every((name) => line.current.channels.includes(name))) return;
+  function welcome() {
+    const current = line && line.current;
+    if (!current) return;
+    members.forEach((m, id) => {
+      const { channels } = m;
+      if (!m.fresh_ || !channels.every((name) => current.channels.includes(name))) return;
       m.fresh_ = false;
-      const states = [...this.states.values()].filter((e) => m.channels.includes(e.channel));
-      this.post("welcome", { to: id, n: this.n, cursor: line.cursor, states, told: this.told });
+      post("welcome", { to: id, n, cursor: line.cursor, told, states: [...states.values()].filter((e) => channels.includes(e.channel)) });
     });
   }
 
-  events(events, cursor) {
-    for (const e of events) {
-      this.keep_(e);
-      this.outbox_.heard_(e);
-    }
-    this.n++;
-    this.post("events", { n: this.n, begun: this.begun, events, cursor });
-  }
-
   /** Keeps what a tab that comes later could hear from nobody else. */
-  keep_(e) {
-    const { states } = this;
+  function keep(e) {
     const key = subjectOf(e);
     states.delete(key);
-    if (!key || e.type === "typing" || e.type === "signal" || (e.client_id && !e.pending)) return;
-    states.set(key, e);
-    if (states.size > MAX_STATES) states.delete(states.keys().next().value);
+    if (key && e.type !== "typing" && e.type !== "signal" && (e.pending || !e.client_id)) putIn(states, key, e, MAX_STATES);
   }
 
   /** Asks one member for a fresh token: the newest is the likeliest to live. */
-  token() {
-    const able = [...this.members_].filter(([, m]) => m.renews).pop();
+  function askToken() {
+    const able = [...members].filter(([, m]) => m.renews).pop();
     if (!able) return "";
     return new Promise((resolve) => {
-      this.tokenCame_ = resolve;
-      this.post("token?", { to: able[0] });
+      tokenCame = resolve;
+      post("token?", { to: able[0] });
       setTimeout(resolve, 10 * SECOND, "");
     });
   }
 
-  leave_(id) {
-    this.members_.delete(id);
-    if (!this.line) return;
-    if (this.members_.size) {
-      if (this.begun) this.cover_();
-      else if (this.first === id) this.first = null; // the next beat finds another
+  function leave(id) {
+    members.delete(id);
+    if (!line) return;
+    if (members.size) {
+      if (begun) cover();
+      else if (first === id) first = undefined; // the next beat finds another
       return;
     }
-    this.line.close();
-    this.line = this.begun = null;
-    this.states.clear();
+    line.close_();
+    line = begun = undefined;
+    states.clear();
   }
 
-  close() {
-    clearInterval(this.timer);
-    this.members_.clear();
-    this.leave_();
-    this.bus_.close();
+  function close() {
+    clearInterval(timer);
+    members.clear();
+    leave();
+    bus.close_();
   }
+
+  const timer = setInterval(beat, BEAT);
+  beat();
+  return { close_: close };
 }

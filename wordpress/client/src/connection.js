@@ -1,89 +1,92 @@
-import { BEAT, RUNGS, SECOND, SSE, addressOf, eventsIn, isText, now, numberOf, whyOf } from "./words.js";
+import { BEAT, SECOND, SSE, addressOf, eventsIn, isText, now, numberOf, whyOf } from "./words.js";
 import { OPEN } from "./transports.js";
 
-/** One attempt at one transport, and the connection that comes of it. */
-export class Connection {
-  /** patience is how long the first sign of life may take, in ms. */
-  constructor(line, rung, patience) {
-    Object.assign(this, { line, rung, cursor: line.cursor, channels: line.channels, live: false, done: false });
-    this.born_ = this.begun = this.last = now();
-    this.holds_ = true; // it means something when it is cut
-    this.early_ = []; // what came before it became the line's connection
-    this.asked_ = 0; // since when a ping waits for its answer
-    this.limit_ = rung === SSE ? line.quiet_ : Infinity; // of silence, in ms
+/**
+ * One attempt at one transport, and the connection that comes of it. patience is
+ * how long the first sign of life may take, in ms.
+ */
+export function openConnection(line, rung, patience) {
+  let asked = 0; // since when a ping waits for its answer
+  let live, done, settle;
+  const c = {
+    line_: line, rung_: rung, cursor_: line.cursor, channels: line.channels,
+    born_: now(),
+    begun_: now(),
+    last_: now(), // heard
+    holds_: true, // it means something when it is cut
+    early_: [], // what came before it became the line's connection
+    limit_: rung === SSE ? line.quiet_ : Infinity, // of silence, in ms
     /** Resolves once: to nothing with the first sign of life, else to a why. A
         connection that ended in the same moment has a why all the same. */
-    this.settled_ = new Promise((settle) => { this.settle_ = settle; });
-    this.deadline_ = setTimeout(() => this.over_({ lost: `no sign of life in ${patience / SECOND} s` }), patience);
-    try {
-      this.wire_ = OPEN[rung](this);
-    } catch (e) {
-      this.over_(whyOf(e));
-    }
-  }
+    settled_: new Promise((resolve) => { settle = resolve; }),
 
-  get name() { return RUNGS[this.rung]; }
+    address_: (endpoint, more) => addressOf(line, endpoint, { channels: c.channels.join(), cursor: c.cursor_, ...more }),
 
-  address_(endpoint, more) {
-    return addressOf(this.line, endpoint, { channels: this.channels.join(), cursor: this.cursor, ...more });
-  }
+    heard_() {
+      c.last_ = now();
+      asked = 0;
+      if (live || done) return;
+      live = true;
+      clearTimeout(deadline);
+      settle();
+    },
 
-  heard_() {
-    this.last = now();
-    this.asked_ = 0;
-    if (this.live || this.done) return;
-    this.live = true;
-    clearTimeout(this.deadline_);
-    this.settle_();
-  }
+    /** Takes what came: what is of the line is kept, what is of the page goes on. */
+    take_(list, cursor) {
+      const before = c.cursor_;
+      if (done) return;
+      if (c !== line.current) return void c.early_.push([list, cursor]);
+      const events = [];
+      for (const e of eventsIn(list)) {
+        const { type } = e;
+        if (isText(e.cursor)) c.cursor_ = e.cursor;
+        if (type === "pong") line.pongs_.splice(0).forEach((resolve) => resolve());
+        else if (type === "reconnect") c.hint_ = hintOf(e.data);
+        else if (type === "sent") line.to.sent(e);
+        else if (isText(e.channel)) events.push(e);
+      }
+      if (isText(cursor)) c.cursor_ = cursor;
+      if (events.length || c.cursor_ !== before) line.took_(c.cursor_, events);
+    },
 
-  /** Takes what came: what is of the line is kept, what is of the page goes on. */
-  take_(list, cursor) {
-    const { line, cursor: before } = this;
-    if (this.done) return;
-    if (this !== line.current) return void this.early_.push([list, cursor]);
-    const events = [];
-    for (const e of eventsIn(list)) {
-      if (isText(e.cursor)) this.cursor = e.cursor;
-      if (e.type === "pong") line.pong(e.id);
-      else if (e.type === "reconnect") this.hint_ = hintOf(e.data);
-      else if (e.type === "sent" || e.type === "error") line.to.sent(e);
-      else if (isText(e.channel)) events.push(e);
-    }
-    if (isText(cursor)) this.cursor = cursor;
-    if (events.length || this.cursor !== before) line.took_(this.cursor, events);
-  }
+    /** Called every few seconds: is the other end still there? */
+    look_() {
+      const silence = now() - c.last_;
+      if (silence > c.limit_ || (asked && now() - asked > 8 * SECOND)) {
+        // It may be the server's heartbeat that is slow.
+        if (rung === SSE) line.quiet_ *= 2;
+        c.over_({ lost: "silence" });
+      } else if (c.wire_.say_ && silence >= BEAT && !asked) {
+        c.ping_();
+      }
+    },
 
-  /** Called every few seconds: is the other end still there? */
-  look_() {
-    const silence = now() - this.last;
-    if (silence > this.limit_ || (this.asked_ && now() - this.asked_ > 8 * SECOND)) {
-      // It may be the server's heartbeat that is slow.
-      if (this.rung === SSE) this.line.quiet_ *= 2;
-      this.over_({ lost: "the line went silent" });
-    } else if (this.wire_.say && silence >= BEAT && !this.asked_) {
-      this.ping(0);
-    }
-  }
+    ping_() {
+      asked = asked || now();
+      c.wire_.say_({ type: "ping" });
+    },
 
-  ping(id) {
-    this.asked_ = this.asked_ || now();
-    this.wire_.say({ type: "ping", id });
-  }
+    over_(why) {
+      if (done) return;
+      c.close_();
+      c.why_ = why;
+      settle(why);
+      if (live) line.lost_(c, why);
+    },
 
-  over_(why) {
-    if (this.done) return;
-    this.close();
-    this.why = why;
-    this.settle_(why);
-    if (this.live) this.line.lost_(this, why);
+    close_() {
+      done = true;
+      clearTimeout(deadline);
+      if (c.wire_) c.wire_.close_();
+    },
+  };
+  const deadline = setTimeout(() => c.over_({ lost: `no sign of life in ${patience / SECOND} s` }), patience);
+  try {
+    c.wire_ = OPEN[rung](c);
+  } catch (e) {
+    c.over_(whyOf(e));
   }
-
-  close() {
-    this.done = true;
-    clearTimeout(this.deadline_);
-    if (this.wire_) this.wire_.close();
-  }
+  return c;
 }
 
 /** After how many ms the server wants us back; it may say nonsense. */

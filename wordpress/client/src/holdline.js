@@ -1,8 +1,8 @@
 import {
-  BEAT, HOUR, SECOND, addressOf, askPoll, eventsIn, jitter, keyOf, newId, now, numberOf, parse, partyOf, pause, whyOf,
+  BEAT, HOUR, SECOND, askPoll, eventsIn, jitter, keyOf, newId, now, numberOf, parse, partyOf, pause, whyOf,
 } from "./words.js";
-import { Broker, busOf, isBefore } from "./broker.js";
-import { Shown, subjectOf } from "./shown.js";
+import { busOf, isBefore, newBroker } from "./broker.js";
+import { newShown, subjectOf } from "./shown.js";
 
 const MAX_SENDS = 2000; // of whose state a tab knows
 const STATES = ["failed", "pending", "stored", "delivered", "seen", "dropped"]; // of a send
@@ -20,413 +20,407 @@ export function rightsOf(token) {
 
 const script = typeof document !== "undefined" && document.currentScript ? document.currentScript.src : "";
 
-/** A tab's end of the line. See holdline.d.ts. */
-export class Holdline {
-  /** @param {import("../holdline").Options} options */
-  constructor(options) {
-    const { url, as, channels = [], cursor = "" } = options;
-    this.options = options;
-    this.url = new URL(url, self.location && location.href).href.replace(/\/$/, "");
-    this.as = as;
-    this.listeners_ = new Map();
-    this.channels = [...new Set(channels)];
-    this.cursor = cursor;
-    this.shown_ = new Shown();
-    this.sends_ = new Map(); // client_id → send, see outbox.js
-    this.read_ = new Map(); // how far the other side has been told and has read
-    this.typing_ = new Map(); // who is typing → the timer that ends it
-    this.typedAt_ = new Map(); // channel → when we said that we are typing
-    this.last_ = 0; // time of the last send, which no two have in common
-    this.ready_ = new Promise((ready) => { this.isReady_ = ready; });
-    this.told = { state: "connecting", transport: "" };
-    this.pings_ = [];
-    this.signals_ = [
-      [self, "online", () => this.post("wake", { hard: true })],
-      [self, "pagehide", () => this.stop()],
-      [self, "pageshow", (e) => e.persisted && this.start()],
-      [self.document, "visibilitychange", () => document.hidden || this.post("wake")],
-    ].filter(([on]) => on && on.addEventListener);
-    for (const [on, type, fn] of this.signals_) on.addEventListener(type, fn);
-    this.start();
-  }
+/**
+ * A tab's end of the line. See holdline.d.ts.
+ * @param {import("../holdline").Options} options
+ */
+export function Holdline({ url, as, channels = [], cursor = "", token, getToken, share, worker = Holdline.script || script || undefined }) {
+  const listeners = new Map(); // type → functions
+  const shown = newShown();
+  const sends = new Map(); // client_id → send, see outbox.js
+  const read = new Map(); // how far the other side has been told and has read
+  const typing = new Map(); // who is typing → the timer that ends it
+  const typedAt = new Map(); // channel → when we said that we are typing
+  const pings = []; // who waits for an answer
+  let lastSaid = 0; // time of the last send, which no two have in common
+  let told = { state: "connecting", transport: "" };
+  let started, closed, role, name, id;
+  let at; // our place in what was said; none yet: what is live counts from the welcome on
+  let term; // of the broker that was last heard
+  let holding; // replays under way
+  let kept; // what is live meanwhile
+  let missing; // what is to be replayed: [cursor, channels]
+  let heard, watch, patience, bus, broker, election, release, isReady;
+  const ready = new Promise((resolve) => { isReady = resolve; });
 
-  get state() { return this.told.state; }
-  get transport() { return this.told.transport; }
+  const signals = [
+    [self, "online", () => post("wake", { hard: true })],
+    [self, "pagehide", stop],
+    [self, "pageshow", (e) => e.persisted && start()],
+    [self.document, "visibilitychange", () => document.hidden || post("wake")],
+  ].filter(([on]) => on && on.addEventListener);
 
-  on(type, fn) {
-    this.listeners_.set(type, (this.listeners_.get(type) || new Set()).add(fn));
-    return this;
-  }
+  const line = {
+    get state() { return told.state; },
+    get transport() { return told.transport; },
+    get role() { return role; },
+    get channels() { return channels; },
 
-  off(type, fn) {
-    const set = this.listeners_.get(type);
-    if (set && fn) set.delete(fn);
-    else this.listeners_.delete(type);
-    return this;
-  }
+    on(type, fn) {
+      listeners.set(type, (listeners.get(type) || new Set()).add(fn));
+      return line;
+    },
 
-  subscribe(channel, cursor) {
-    if (!this.channels.includes(channel)) {
-      this.channels = [...this.channels, channel];
-      if (cursor) this.missing_.push([cursor, [channel]]);
-      this.join();
-    }
-    return this;
-  }
+    off(type, fn) {
+      const set = listeners.get(type);
+      if (set && fn) set.delete(fn);
+      else listeners.delete(type);
+      return line;
+    },
 
-  unsubscribe(channel) {
-    this.channels = this.channels.filter((name) => name !== channel);
-    this.shown_.forget_(channel);
-    this.join();
-    return this;
-  }
+    subscribe(channel, from) {
+      if (!channels.includes(channel)) {
+        channels = [...channels, channel];
+        if (from) missing.push([from, [channel]]);
+        join();
+      }
+      return line;
+    },
 
-  close() {
-    this.stop();
-    this.closed = true;
-    for (const [on, type, fn] of this.signals_) on.removeEventListener(type, fn);
-    this.tell_({ state: "closed", transport: "" });
-  }
+    unsubscribe(channel) {
+      channels = channels.filter((other) => other !== channel);
+      shown.forget_(channel);
+      join();
+      return line;
+    },
 
-  // ---- What the page says.
+    close() {
+      stop();
+      closed = true;
+      for (const [on, type, fn] of signals) on.removeEventListener(type, fn);
+      tell({ state: "closed", transport: "" });
+    },
 
-  send(channel, body, { as = this.as } = {}) {
-    const id = newId();
-    this.typedAt_.delete(channel);
-    this.queue_({ client_id: id, channel, body: String(body), as, state: "pending" });
-    return id;
-  }
+    latency: () => new Promise((resolve, reject) => {
+      pings.push(resolve);
+      setTimeout(reject, 10 * SECOND, new Error("no answer"));
+      post("ping");
+    }),
 
-  async sends() {
-    await this.ready_;
-    return this.some_((s) => s.state === "pending" || s.state === "failed").map((s) => ({ ...s }));
-  }
+    send(channel, body, more) {
+      const client_id = newId();
+      typedAt.delete(channel);
+      queue({ as, ...more, client_id, channel, body: String(body) }, "pending");
+      return client_id;
+    },
 
-  retry(id) {
-    const send = this.sends_.get(id);
-    if (send && send.state === "failed") this.queue_({ ...send, state: "pending", reason: undefined, error: undefined });
-    return this;
-  }
+    async sends() {
+      await ready;
+      return those(["pending", "failed"]).map((s) => ({ ...s }));
+    },
 
-  drop(id) {
-    const send = this.sends_.get(id);
-    if (send && STATES.indexOf(send.state) < 2) this.queue_({ ...send, state: "dropped" });
-    return this;
-  }
+    retry(client_id) {
+      const send = sends.get(client_id);
+      if (send && send.state === "failed") queue({ ...send, reason: undefined, error: undefined }, "pending");
+      return line;
+    },
 
-  typing(channel, on = true) {
-    const before = this.typedAt_.get(channel) || 0;
-    if (on ? now() - before < 2 * SECOND : !before) return this;
-    this.typedAt_.set(channel, on ? now() : 0);
-    return this.say_({ type: "typing", channel, typing: Boolean(on) });
-  }
+    drop(client_id) {
+      const send = sends.get(client_id);
+      if (send && STATES.indexOf(send.state) < 2) queue({ ...send }, "dropped");
+      return line;
+    },
 
-  seen(channel, id) {
-    return this.say_({ type: "seen", channel, up_to: Number(id) });
-  }
+    typing(channel, on = true) {
+      const before = typedAt.get(channel) || 0;
+      if (on ? now() - before < 2 * SECOND : !before) return line;
+      typedAt.set(channel, on ? now() : 0);
+      return say({ type: "typing", channel, typing: Boolean(on) });
+    },
 
-  signal(channel, to, payload) {
-    return this.say_({ type: "signal", channel, client_id: newId(), to, payload });
-  }
-
-  latency() {
-    return new Promise((resolve, reject) => {
-      this.pings_.push(resolve);
-      setTimeout(reject, 10 * SECOND, new Error("the server has not answered"));
-      this.post("ping");
-    });
-  }
+    seen: (channel, upTo) => say({ type: "seen", channel, up_to: Number(upTo) }),
+    signal: (channel, to, payload) => say({ type: "signal", channel, client_id: newId(), to, payload }),
+  };
 
   // ---- Who holds the line: a SharedWorker, else the tab that has the lock, else
   // each tab its own.
 
-  async start() {
-    if (this.closed || this.started_) return;
-    const run = this.started_ = {};
-    this.id = newId();
-    this.at = null; // no place yet: what is live counts from the welcome on
-    this.term = 0; // of the broker that was last heard
-    this.holding_ = 0; // replays under way
-    this.kept_ = []; // what is live meanwhile
-    this.missing_ = this.cursor ? [[this.cursor, this.channels]] : [];
-    const { token, getToken, share } = this.options;
-    this.token = this.token || token || (getToken && (await this.fresh_())) || "";
-    if (run !== this.started_) return;
-    this.name = `holdline ${keyOf(2, this.url, rightsOf(this.token), this.as)}`; // 2: what is said on the bus
-    if (share === false || typeof BroadcastChannel === "undefined") return this.alone_();
-    this.open(false);
-    this.join();
-    this.watch_ = setInterval(() => {
-      if (now() - this.heard_ < 8 * BEAT) return;
-      this.stop();
-      this.start();
+  async function start() {
+    if (closed || started) return;
+    const run = started = {};
+    id = newId();
+    at = undefined;
+    term = holding = 0;
+    kept = [];
+    missing = cursor ? [[cursor, channels]] : [];
+    token = token || (await fresh());
+    if (run !== started) return;
+    name = `holdline ${keyOf(2, url, rightsOf(token), as)}`; // 2: of what is said on the bus
+    if (share === false || typeof BroadcastChannel === "undefined") return alone();
+    open(name);
+    join();
+    watch = setInterval(() => {
+      if (now() - heard < 8 * BEAT) return;
+      stop();
+      start();
     }, BEAT);
-    if (!this.startWorker_()) this.elect_();
+    if (!startWorker()) elect();
   }
 
-  open(local) {
-    this.heard_ = now();
-    this.bus_ = busOf(this.name, local, (m) => this.hear_(m));
+  function open(where, local) {
+    heard = now();
+    bus = busOf(where, local, hear);
   }
 
-  alone_() {
-    clearInterval(this.watch_);
-    if (this.bus_) this.bus_.close();
-    const owner = this.name;
-    this.name += ` ${this.id}`;
-    this.open(true);
-    this.broker_ = new Broker(this.name, "tab", owner);
+  function alone() {
+    clearInterval(watch);
+    if (bus) bus.close_();
+    open(name + id, true);
+    broker = newBroker(name + id, "tab", name);
   }
 
-  startWorker_() {
-    const { worker } = this.options;
-    const address = worker === undefined ? Holdline.script || script || `${this.url}/client.js` : worker;
-    if (!address || typeof SharedWorker === "undefined") return false;
-    const give = () => { if (this.bus_ && !this.term) this.elect_(); };
+  function startWorker() {
+    if (!worker || typeof SharedWorker === "undefined") return false;
+    const give = () => { if (bus && !term) elect(); };
     try {
-      this.worker = new SharedWorker(address, { name: this.name });
+      line.worker = new SharedWorker(worker, { name });
     } catch {
       return false; // another origin's script, or forbidden by a policy
     }
-    this.worker.onerror = give;
-    this.patience_ = setTimeout(give, 2 * SECOND);
+    line.worker.onerror = give;
+    patience = setTimeout(give, 2 * SECOND);
     return true;
   }
 
   /** Leads as soon as nobody else does. */
-  elect_() {
+  function elect() {
     const { locks } = navigator;
-    if (!locks) return this.term ? undefined : this.alone_();
-    if (this.election_) return;
-    const election = this.election_ = new AbortController();
-    locks.request(this.name, { signal: election.signal }, () => new Promise((release) => {
-      if (election !== this.election_) return release();
-      this.release_ = release;
-      this.broker_ = new Broker(this.name, "leader");
+    if (!locks) return term ? undefined : alone();
+    if (election) return;
+    const mine = election = new AbortController();
+    locks.request(name, { signal: mine.signal }, () => new Promise((resolve) => {
+      if (mine !== election) return resolve();
+      release = resolve;
+      broker = newBroker(name, "leader", name);
     })).catch(() => {}); // the abort of stop()
   }
 
-  stop() {
-    if (!this.started_) return;
-    this.started_ = null;
-    this.post("leave");
-    clearTimeout(this.patience_);
-    clearInterval(this.watch_);
-    if (this.broker_) this.broker_.close();
-    if (this.election_) this.election_.abort();
-    if (this.release_) this.release_();
-    if (this.bus_) this.bus_.close();
-    this.broker_ = this.election_ = this.release_ = this.bus_ = null;
+  function stop() {
+    if (!started) return;
+    started = undefined;
+    post("leave");
+    clearTimeout(patience);
+    clearInterval(watch);
+    if (broker) broker.close_();
+    if (election) election.abort();
+    if (release) release();
+    if (bus) bus.close_();
+    broker = election = release = bus = undefined;
   }
 
   // ---- What is said between a tab and its broker.
 
-  say_(words) {
-    this.post("say", { words: JSON.parse(JSON.stringify({ ...words, as: this.as })) }); // not all can be copied to a worker
-    return this;
+  function post(t, more) {
+    if (bus) bus.post_({ t, id, ...more });
   }
 
-  queue_(send) {
-    send.at = this.last_ = Math.max(now(), this.last_ + 1);
-    this.sends_.set(send.client_id, send);
-    queueMicrotask(() => this.emit_("sent", { ...send })); // once the page has its id
-    this.post("send", { sends: [send] });
+  function join() {
+    post("join", { url, as, channels, at, cursor, token, renews: Boolean(getToken), memory: recall() });
   }
 
-  post(t, more) {
-    if (this.bus_) this.bus_.post({ t, id: this.id, ...more });
+  function hear(m) {
+    const { t } = m;
+    if (t === "token") token = m.token || token;
+    if (!m.term || m.term < term) return; // of another tab, or of a broker that has gone
+    const first = m.term > term, mine = m.to === id;
+    term = m.term;
+    heard = now();
+    role = m.kind === "leader" && !broker ? "follower" : m.kind;
+    if (first) {
+      if (m.kind === "worker" && navigator.locks) elect(); // a worker that dies is replaced by a tab
+      post("send", { sends: those(["pending", "dropped"]) }); // it may have heard of none
+    }
+    if (t === "lead") join();
+    else if (t === "welcome" && mine) welcomed(m);
+    else if (t === "events") placed(m);
+    else if (t === "sent" && (mine || !m.to)) {
+      sent(m.sends);
+      if (mine) isReady();
+    }
+    else if (t === "state") tell(m);
+    else if (t === "error") failed(m);
+    else if (t === "memory") store(m.memory);
+    else if (t === "token?" && mine) fresh().then((newer) => post("token", { token: token = newer || token }));
+    else if (t === "pong" && mine) pings.splice(0).forEach((resolve) => resolve(m.ms));
   }
 
-  join() {
-    const { url, as, channels, at, cursor, token } = this;
-    this.post("join", { url, as, channels, at, cursor, token, renews: Boolean(this.options.getToken), memory: this.recall_() });
-  }
-
-  hear_(m) {
-    if (m.t === "token") this.token = m.token || this.token;
-    if (!m.term || m.term < this.term) return; // of another tab, or of a broker that has gone
-    const first = m.term > this.term;
-    this.term = m.term;
-    this.heard_ = now();
-    this.role = m.kind === "leader" && !this.broker_ ? "follower" : m.kind;
-    // A worker that dies is replaced by a tab.
-    if (first && m.kind === "worker" && navigator.locks) this.elect_();
-    const mine = m.to === this.id;
-    if (first) this.post("send", { sends: this.some_((s) => s.state === "pending" || s.state === "dropped") }); // it may have heard of none
-    if (m.t === "lead") this.join();
-    else if (m.t === "welcome" && mine) this.welcomed_(m);
-    else if (m.t === "events") this.placed_(m);
-    else if (m.t === "sent") this.sent_(m);
-    else if (m.t === "state") this.tell_(m);
-    else if (m.t === "error") this.failed_(m);
-    else if (m.t === "memory") this.store_(m.memory);
-    else if (m.t === "token?" && mine) this.fresh_().then((token) => this.post("token", { token: this.token = token || this.token }));
-    else if (m.t === "pong" && mine) this.pings_.splice(0).forEach((resolve) => resolve(m.ms));
-  }
-
-  welcomed_(m) {
-    if (this.at && (this.at[0] !== m.term || this.at[1] !== m.n)) this.missing_.push([this.cursor, this.channels]);
-    this.at = [m.term, m.n];
-    this.cursor = m.cursor || this.cursor;
-    if (m.told.state !== this.state || m.told.transport !== this.transport) this.tell_(m.told);
-    this.missing_.splice(0).forEach(([cursor, channels]) => this.replay_(cursor, channels));
-    this.live_(m.states);
+  function welcomed(m) {
+    if (at && (at[0] !== m.term || at[1] !== m.n)) missing.push([cursor, channels]);
+    at = [m.term, m.n];
+    cursor = m.cursor || cursor;
+    if (m.told.state !== told.state || m.told.transport !== told.transport) tell(m.told);
+    missing.splice(0).forEach((gap) => replay(...gap));
+    live(m.states);
   }
 
   /** Hears the broker's next word, or finds that one is missing before it. */
-  placed_(m) {
-    if (!this.at) return;
-    const next = m.term === this.at[0] ? m.n === this.at[1] + 1 : m.n === 1 && !isBefore(this.at, m.begun);
-    const { cursor } = this;
-    this.at = [m.term, m.n];
-    this.cursor = m.cursor || cursor;
-    if (!next && cursor) this.replay_(cursor, this.channels);
-    this.live_(m.events);
-  }
-
-  live_(events) {
-    if (this.holding_) this.kept_.push(...events);
-    else this.deliver_(events);
+  function placed(m) {
+    if (!at) return;
+    const next = m.term === at[0] ? m.n === at[1] + 1 : m.n === 1 && !isBefore(at, m.begun);
+    const before = cursor;
+    at = [m.term, m.n];
+    cursor = m.cursor || before;
+    if (!next && before) replay(before, channels);
+    live(m.events);
   }
 
   /** Reads what came after a cursor, while what is live waits behind it. */
-  async replay_(cursor, channels) {
-    const run = this.started_;
-    this.holding_++;
+  async function replay(from, wanted) {
+    const run = started;
+    holding++;
     for (let failures = 0, more = true; more; ) {
       try {
-        const answer = await askPoll(addressOf(this, "poll", { channels: channels.join(), cursor, wait: 0 }), this.token);
-        if (run !== this.started_) return;
-        this.deliver_(eventsIn(answer.events));
-        more = answer.events.length > 0 && answer.cursor !== cursor;
-        cursor = answer.cursor;
+        const answer = await askPoll({ url, as, token, channels: wanted, cursor: from, wait: 0 });
+        if (run !== started) return;
+        deliver(eventsIn(answer.events));
+        more = answer.events.length > 0 && answer.cursor !== from;
+        from = answer.cursor;
       } catch (e) {
         const why = whyOf(e);
         more = !why.refused;
-        if (why.refused) this.failed_({ why });
+        if (why.refused) failed({ why });
         else await pause(why.after || jitter(failures++));
-        if (run !== this.started_) return;
+        if (run !== started) return;
       }
     }
-    if (--this.holding_ === 0) this.deliver_(this.kept_.splice(0));
+    if (--holding === 0) deliver(kept.splice(0));
+  }
+
+  function live(events) {
+    if (holding) kept.push(...events);
+    else deliver(events);
+  }
+
+  function say(words) {
+    post("say", { words: JSON.parse(JSON.stringify({ ...words, as })) }); // not everything can be copied to a worker
+    return line;
+  }
+
+  function queue(send, state) {
+    send.at = lastSaid = Math.max(now(), lastSaid + 1);
+    send.state = state;
+    sends.set(send.client_id, send);
+    queueMicrotask(() => emit("sent", { ...send })); // once the page has its id
+    post("send", { sends: [send] });
   }
 
   // ---- What the page hears.
 
   /** Hands events to the page, each once. */
-  deliver_(events) {
+  function deliver(events) {
     const got = new Map(); // channel → the last of the other side's messages
-    for (const heard of events) {
-      const { channel } = heard;
+    for (const told of events) {
+      const { channel } = told;
       // These three are this client's own words.
-      if (["state", "error", "sent"].includes(heard.type) || !this.channels.includes(channel)) continue;
-      const e = this.shown_.admit_(heard);
+      const e = !["state", "error", "sent"].includes(told.type) && channels.includes(channel) && shown.admit_(told);
       if (!e) continue;
-      const { type, id, data } = e;
+      const { type, data } = e;
       if (type === "typing") {
-        this.typed_(e, data.typing, data.expires_ms);
+        typed(e, data.typing, data.expires_ms);
         continue;
       }
-      if (type === "message") this.typed_(e);
-      this.emit_(type, e);
-      if (partyOf(e.from).kind === (this.as || "visitor")) continue;
-      if ((type === "message" || type === "stored") && numberOf(id) > (got.get(channel) || 0)) got.set(channel, id);
+      if (type === "message") typed(e);
+      emit(type, e);
+      if (partyOf(e.from).kind === (as || "visitor")) continue;
+      if (type === "message" || type === "stored") got.set(channel, Math.max(got.get(channel) || 0, numberOf(e.id) || 0));
       else if (type === "delivered" || type === "seen") {
         const key = keyOf(channel, type);
-        this.read_.set(key, Math.max(data.up_to, this.read_.get(key) || 0));
-        this.tick_(channel);
+        read.set(key, Math.max(read.get(key) || 0, data.up_to));
+        tick(channel);
       }
     }
-    got.forEach((id, channel) => this.say_({ type: "delivered", channel, up_to: id }));
+    got.forEach((upTo, channel) => say({ type: "delivered", channel, up_to: upTo }));
   }
 
   /** Somebody is typing, or not any more; after a while that is over by itself. */
-  typed_({ channel, from }, on, after) {
+  function typed({ channel, from }, on, after) {
     const event = { type: "typing", channel, from, data: { typing: Boolean(on) } };
     const key = subjectOf(event);
-    const timer = this.typing_.get(key);
+    const timer = typing.get(key);
     clearTimeout(timer);
-    this.typing_.delete(key);
-    if (on) this.typing_.set(key, setTimeout(() => this.typed_(event), Math.min(numberOf(after) || 6 * SECOND, 60 * SECOND)));
-    if (on || timer) this.emit_("typing", event);
+    typing.delete(key);
+    if (on) typing.set(key, setTimeout(() => typed(event), Math.min(numberOf(after) || 6 * SECOND, 60 * SECOND)));
+    if (on || timer) emit("typing", event);
   }
 
   /** Notes what became of sends, and tells the page what is news. */
-  sent_({ sends, to }) {
-    if (to && to !== this.id) return;
-    if (to) this.isReady_();
-    for (const send of sends) {
-      const { client_id: id, channel, state } = send;
-      const was = this.sends_.get(id);
+  function sent(list) {
+    for (const send of list) {
+      const { client_id, channel, state } = send;
+      const was = sends.get(client_id);
       const rank = STATES.indexOf(state), before = was ? STATES.indexOf(was.state) : -1;
       if (rank === before || (before > 1 && rank < before)) continue;
-      this.sends_.set(id, send);
-      this.emit_("sent", { ...send });
-      if (state === "stored") this.tick_(channel);
+      sends.set(client_id, send);
+      emit("sent", { ...send });
+      if (state === "stored") tick(channel);
     }
-    for (const [id, { state }] of this.sends_) if (this.sends_.size > MAX_SENDS && state !== "pending") this.sends_.delete(id);
+    for (const [client_id, { state }] of sends) if (sends.size > MAX_SENDS && state !== "pending") sends.delete(client_id);
   }
 
   /** Tells which sends the other side has been told and has read. */
-  tick_(channel) {
+  function tick(channel) {
     for (const state of ["delivered", "seen"]) {
-      const to = this.read_.get(keyOf(channel, state));
-      this.sent_({ sends: this.some_((s) => s.channel === channel && s.id <= to).map((s) => ({ ...s, state })) });
+      const upTo = read.get(keyOf(channel, state));
+      sent([...sends.values()].filter((s) => s.channel === channel && s.id <= upTo).map((s) => ({ ...s, state })));
     }
   }
 
-  some_(wanted) {
-    return [...this.sends_.values()].filter(wanted);
+  const those = (states) => [...sends.values()].filter((s) => states.includes(s.state));
+
+  function tell({ state, transport, wait, why }) {
+    told = { state, transport, wait, why, role };
+    emit("state", told);
   }
 
-  tell_({ state, transport, wait, why }) {
-    this.told = { state, transport, wait, why, role: this.role };
-    this.emit_("state", this.told);
-  }
-
-  failed_({ why, channels }) {
-    const mine = channels && channels.filter((name) => this.channels.includes(name));
+  function failed({ why, channels: given }) {
+    const mine = given && given.filter((channel) => channels.includes(channel));
     if (mine && !mine.length) return;
-    if (mine) this.channels = this.channels.filter((name) => !mine.includes(name));
-    this.emit_("error", { message: why.refused, status: why.status, reason: why.reason, channels: mine });
+    if (mine) channels = channels.filter((channel) => !mine.includes(channel));
+    emit("error", { message: why.refused, status: why.status, reason: why.reason, channels: mine });
   }
 
   /** A listener's mistake is the page's to see and nobody else's to suffer. */
-  emit_(type, event) {
-    for (const fn of new Set([type, "*"].flatMap((name) => [...(this.listeners_.get(name) || [])]))) {
+  function emit(type, event) {
+    for (const fn of [...(listeners.get(type) || [])]) {
       try {
-        fn(event, type);
+        fn(event);
       } catch (e) {
         setTimeout(() => { throw e; });
       }
     }
   }
 
-  async fresh_() {
-    const { getToken } = this.options;
+  async function fresh() {
     await null; // so that even what fails at once finds listeners
     try {
       return String((getToken && (await getToken())) || "");
     } catch (e) {
-      this.emit_("error", { message: `getToken: ${e && e.message}`, status: 0, reason: "token" });
+      emit("error", { message: `getToken: ${e && e.message}`, status: 0, reason: "token" });
       return "";
     }
   }
 
   // ---- What worked on this site, for the next page. Storage may be forbidden.
 
-  recall_() {
+  function recall() {
     try {
-      const memory = parse(localStorage.getItem(`holdline ${this.url}`));
+      const memory = parse(localStorage.getItem(`holdline ${url}`));
       return memory && now() - memory.at < 24 * HOUR ? memory : {};
     } catch {
       return {};
     }
   }
 
-  store_(memory) {
+  function store(memory) {
     try {
-      localStorage.setItem(`holdline ${this.url}`, JSON.stringify(memory));
+      localStorage.setItem(`holdline ${url}`, JSON.stringify(memory));
     } catch { /* the next page finds out by itself */ }
   }
+
+  url = new URL(url, self.location && location.href).href.replace(/\/$/, "");
+  channels = [...new Set(channels)];
+  if (worker === undefined) worker = `${url}/client.js`;
+  for (const [on, type, fn] of signals) on.addEventListener(type, fn);
+  start();
+  return line;
 }

@@ -1,14 +1,14 @@
 // The rungs of the ladder. Each is a function that starts at once, tells its
-// Connection what it hears, and returns {close, say?}.
+// Connection what it hears, and returns {close_, say_?}.
 
-import { SECOND, SHORT, ask, askPoll, isText, parse, pause, whyOf } from "./words.js";
+import { SECOND, SHORT, ask, askPoll, isText, now, parse, pause, whyOf } from "./words.js";
 
 const MAX_TEXT = 4 << 20; // characters of one event
 const HOLD = 25; // seconds that a poll asks to be held
 
 function webSocket(c) {
   // A browser's WebSocket cannot send headers.
-  const socket = new WebSocket(c.address_("ws", { token: c.line.token }).replace(/^http/, "ws"), "holdline.v1");
+  const socket = new WebSocket(c.address_("ws", { token: c.line_.token }).replace(/^http/, "ws"), "holdline.v1");
   socket.onmessage = (m) => {
     const event = parse(m.data);
     if (!event || !isText(event.type)) return;
@@ -16,32 +16,32 @@ function webSocket(c) {
     c.take_([event]);
   };
   socket.onclose = (e) => {
-    // 4000 to 4099 say: do not come back; but 4008 slow, 4010 limit, 4011 draining.
+    // 4000 to 4099 say_: do not come back; but 4008 slow, 4010 limit, 4011 draining.
     const no = e.code >= 4000 && e.code < 4100 && ![4008, 4010, 4011].includes(e.code);
     const why = e.reason || `closed with code ${e.code}`;
     c.over_(no ? { refused: why, status: e.code, reason: "closed" } : { lost: why, cut: e.code === 1006 });
   };
-  return { close: () => socket.close(), say: (words) => socket.send(JSON.stringify(words)) };
+  return { close_: () => socket.close(), say_: (words) => socket.send(JSON.stringify(words)) };
 }
 
 // An EventSource would hide the status, the heartbeats and the first byte.
 function eventStream(c) {
   const abort = new AbortController();
   const read = async () => {
-    const response = await ask(c.address_("sse"), c.line.token, abort.signal);
-    if (!/^text\/event-stream/.test(response.headers.get("Content-Type"))) throw { lost: "the answer is not a stream" };
+    const response = await ask(c.address_("sse"), c.line_.token, abort.signal);
+    if (!/^text\/event-stream/.test(response.headers.get("Content-Type"))) throw { lost: "no stream" };
     const reader = response.body.getReader(), decoder = new TextDecoder();
     const lines = eventLines();
     for (;;) {
       const { done, value } = await reader.read();
-      if (done) throw { lost: "the stream ended", cut: true };
+      if (done) throw { lost: "the end", cut: true };
       c.heard_();
       const { events, id } = lines(decoder.decode(value, { stream: true }));
       c.take_(events, id);
     }
   };
   read().catch((e) => c.over_(e instanceof TypeError ? { lost: e.message, cut: true } : whyOf(e)));
-  return { close: () => abort.abort() };
+  return { close_: () => abort.abort() };
 }
 
 /**
@@ -53,7 +53,7 @@ export function eventLines() {
   return (text) => {
     const lines = (rest + text).split("\n");
     rest = lines.pop();
-    if (rest.length + data.length > MAX_TEXT) throw { lost: "an event is too long" };
+    if (rest.length + data.length > MAX_TEXT) throw { lost: "too long" };
     const events = [];
     for (const line of lines) {
       if (line.startsWith("data:")) data += line.slice(5);
@@ -70,18 +70,18 @@ export function eventLines() {
 // The first answer comes at once, which is the evidence; the next ones are held.
 function poll(c) {
   const abort = new AbortController();
-  const { line, rung } = c;
+  const { line_: line, rung_: rung } = c;
   const round = async () => {
     for (let wait = 0; ; ) {
-      c.begun = Date.now(); // what a proxy cuts short is the request
+      c.begun_ = now(); // what a proxy cuts short is the request
       c.limit_ = (wait + 15) * SECOND;
       c.holds_ = wait > 0;
       let answer;
       try {
-        answer = await askPoll(c.address_("poll", { wait }), line.token, abort.signal);
+        answer = await askPoll({ ...line, channels: c.channels, cursor: c.cursor_, wait }, abort.signal);
       } catch (e) {
         // A gateway's timeout tells how long it lets a request wait.
-        if (!c.holds_ || e.status !== 504 || !line.cut(rung, Date.now() - c.begun)) throw e;
+        if (!c.holds_ || e.status !== 504 || !line.cut_(rung, now() - c.begun_)) throw e;
         answer = { events: [] };
       }
       c.heard_();
@@ -91,7 +91,7 @@ function poll(c) {
     }
   };
   round().catch((e) => c.over_({ cut: c.holds_, ...whyOf(e) }));
-  return { close: () => abort.abort() };
+  return { close_: () => abort.abort() };
 }
 
 /** By rung. */

@@ -29,6 +29,13 @@ export const keyOf = (...parts) => JSON.stringify(parts);
 /** A party, of whatever stands in its place. */
 export const partyOf = (from) => from || {};
 
+/** Sets in a map what is then its youngest, and lets the oldest go beyond a size. */
+export function putIn(map, key, value, size) {
+  map.delete(key);
+  map.set(key, value);
+  if (map.size > size) map.delete(map.keys().next().value);
+}
+
 export const byAge = (a, b) => a.at - b.at;
 
 /** What JSON says, or null: what comes over a network may be anything. */
@@ -67,10 +74,11 @@ export async function ask(address, token, signal, words) {
   throw { lost: isText(said.error) ? said.error : `status ${status}`, status, after: after > 0 ? Math.min(after, 60 * SECOND) : 0 };
 }
 
-/** One poll; what comes back has events and a cursor. */
-export async function askPoll(address, token, signal) {
-  const answer = parse(await (await ask(address, token, signal)).text());
-  if (!answer || !Array.isArray(answer.events) || !isText(answer.cursor)) throw { lost: "the answer is not a poll's" };
+/** One poll of who has url, as and token; what comes back has events and a cursor. */
+export async function askPoll({ channels, cursor, wait, ...who }, signal) {
+  const address = addressOf(who, "poll", { channels: channels.join(), cursor, wait });
+  const answer = parse(await (await ask(address, who.token, signal)).text());
+  if (!answer || !Array.isArray(answer.events) || !isText(answer.cursor)) throw { lost: "no poll's answer" };
   return answer;
 }
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { Gateway, message, pass, refused } from "./gateway.js";
-import { Line } from "../src/line.js";
+import { newLine } from "../src/line.js";
 import { jitter } from "../src/words.js";
 
 const MINUTE = 60_000;
@@ -9,13 +9,13 @@ let gateway, line, said;
 
 beforeEach(() => { gateway = new Gateway(); });
 afterEach(() => {
-  line?.close();
+  line?.close_();
   gateway.close();
 });
 
 function begin(memory, token = () => "") {
   said = { events: [], states: [], errors: [], memories: [] };
-  line = new Line("http://x.test/v1", undefined, memory, {
+  line = newLine("http://x.test/v1", undefined, memory, {
     events: (events) => said.events.push(...events),
     state: (told) => said.states.push(told),
     error: (why) => said.errors.push(why),
@@ -23,7 +23,7 @@ function begin(memory, token = () => "") {
     token,
   });
   line.channels = ["a/1"];
-  line.connect();
+  line.connect_();
 }
 
 const transport = () => said.states.at(-1).transport;
@@ -45,7 +45,7 @@ for (const [want, on] of [
     assert.equal(transport(), want);
     if (want === "ws") return assert.deepEqual(said.memories, []);
     const memory = said.memories.at(-1);
-    line.close();
+    line.close_();
     begin(memory);
     const before = gateway.count();
     await pass(100);
@@ -105,7 +105,7 @@ test("an absurd hint is kept within reason", async () => {
     assert.equal(gateway.count("ws"), before, "it is not back at once");
     await pass(late - early);
     assert.equal(gateway.count("ws"), before + 1);
-    line.close();
+    line.close_();
   }
 });
 
@@ -252,7 +252,7 @@ test("it waits no longer when the network is back", async () => {
   await pass(5 * MINUTE);
   assert.equal(line.state, "waiting");
   gateway.on.ws = (s) => s.say({ type: "hello" });
-  line.wake(true);
+  line.wake_(true);
   await pass(100);
   assert.equal(line.state, "open");
 });
@@ -310,7 +310,7 @@ test("latency over a WebSocket, and without one", async () => {
   for (const end of [() => {}, () => { gateway.on.ws = (s) => s.end(); gateway.sockets[0].end(); }]) {
     end();
     await pass(1500);
-    const ms = line.latency();
+    const ms = line.latency_();
     await pass(100);
     assert.equal(typeof (await ms), "number");
   }
