@@ -43,9 +43,9 @@ func startProcess(name, log string, cmd *exec.Cmd) (*process, error) {
 	return p, nil
 }
 
-// await calls ready until it is true, for 20 seconds at most.
+// await calls ready until it is true, for a minute at most.
 func (p *process) await(ctx context.Context, ready func(context.Context) bool) error {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for !ready(ctx) {
 		select {

@@ -148,6 +148,12 @@ func (s *stub) sse(w http.ResponseWriter, r *http.Request, chat int) {
 }
 
 func (s *stub) ws(w http.ResponseWriter, r *http.Request, chat int) {
+	// Before the bench takes the client for held, and writes.
+	id, err := s.newest(r.Context())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
 	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"holdline.v1"}})
 	if err != nil {
 		return
@@ -158,7 +164,6 @@ func (s *stub) ws(w http.ResponseWriter, r *http.Request, chat int) {
 		return
 	}
 	ctx := c.CloseRead(r.Context())
-	id, err := s.newest(ctx)
 	events := []string{`{"type":"hello"}`}
 	for err == nil {
 		for _, e := range events {
