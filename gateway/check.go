@@ -39,7 +39,7 @@ type checks struct {
 // What strangers can make us hold, at a time: one page holds three.
 const (
 	maxChecks      = 60
-	maxChecksOfOne = 12
+	maxChecksOfOne = 20
 	checkLife      = 30 * time.Second
 	maxCheckWait   = 25 * time.Second
 	maxCheckWords  = 100 // to a WebSocket

@@ -240,7 +240,7 @@ func TestCheckStream(t *testing.T) {
 // who chat.
 func TestChecksAreBounded(t *testing.T) {
 	s := newSite(t, with(func(c *config.Config) { c.Limits.Connections, c.Limits.PerAddress = 1, 1 }))
-	for range 12 {
+	for range 20 {
 		openCheckSocket(t, s, "a")
 	}
 	resp, a := s.check("poll", "a&wait=0.1")

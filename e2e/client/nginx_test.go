@@ -30,7 +30,7 @@ const (
 
 func ws(more string) string   { return location("ws", more) }
 func sse(more string) string  { return location("sse", more) }
-func poll(more string) string { return location("poll", more) + location("info", "") }
+func poll(more string) string { return location("poll", more) + location("info", "") + location("check", "") }
 
 func location(endpoint, more string) string {
 	version := "proxy_http_version 1.1; "

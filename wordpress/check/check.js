@@ -150,7 +150,7 @@ class Check {
     const coding = headers.get("Content-Encoding");
     fact("Compression", coding ? `answers are compressed (${coding})` : "none added");
     const scopes = { public: report.address, private: "a private address", loopback: "this server itself", none: "none" };
-    const behind = report.scope !== "public" && !/^(localhost|127\.|\[::1\]|10\.|192\.168\.|172\.)/.test(location.host);
+    const behind = report.scope !== "public" && !/^(localhost|127\.|\[::1\]|10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.)/.test(location.host);
     fact("Your address", scopes[report.scope] + (behind ? ": the proxy’s, so that all visitors count as one" : ""),
       behind ? "bad" : "good", behind ? "forwarded" : "");
     const https = location.protocol === "https:";
@@ -347,7 +347,7 @@ class Check {
     const problems = this.problems();
     const delay = result[used].delay ? ` (${result[used].delay})` : "";
     let text = `Pages will use ${IN_WORDS[used]}${delay}`;
-    if (!problems.length) text = `Everything gets through: pages will use ${IN_WORDS[used]}${delay}`;
+    if (!above && !below) text = `Everything gets through: pages will use ${IN_WORDS[used]}${delay}`;
     if (above) text += `, because ${above}`;
     if (below) text += `. Should that fail: ${below}`;
     if (problems.includes("forwarded")) text += "; and Holdline is not told who asks";
