@@ -11,6 +11,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"holdline/internal/chat"
 	"holdline/internal/wpauth"
 	"holdline/poll"
 	"holdline/wpdb/wplc"
@@ -219,7 +220,25 @@ func (a *ajax) sayNothing(loop wplc.Loop, known bool) error {
 	if !known {
 		return a.empty()
 	}
-	return a.park(loop, a.loops.Desk.Silent(loop), "silent")
+	return a.park(loop, a.loops.Desk.Silent(loop), silent)
+}
+
+// silent is how loops are answered whose sender may not read.
+const silent = "silent"
+
+// appear tells the other side of a chat that somebody is there. Between two polls
+// live's grace keeps it so.
+func (a *ajax) appear(loop wplc.Loop, pass *pass) {
+	channel := loop.Channel()
+	if channel == "" {
+		return // a dashboard
+	}
+	by := &voice{as: chat.KindVisitor}
+	if loop.Agent {
+		by = &voice{as: chat.KindAgent, viewer: chat.Viewer{UserID: loop.UserID}}
+	}
+	channels := []string{channel}
+	a.at.speech.enter(pass, a.at.speech.listener(a.c.Request().Context(), by, channels), channels)
 }
 
 // park counts the request in and hands it to the loops. A loop for which there
@@ -232,6 +251,9 @@ func (a *ajax) park(loop wplc.Loop, answers poll.Loop, how string) error {
 		return a.empty()
 	}
 	a.parked = true
+	if how != silent {
+		a.appear(loop, pass)
+	}
 	a.g.metrics.loops.WithLabelValues(loop.Action, how).Inc()
 	return a.at.loops.Serve(a.c.Response(), a.c.Request(), poll.LoopRequest{Loop: answers, Pass: pass, Header: a.heads()})
 }

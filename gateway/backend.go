@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"holdline/internal/chat"
+	"holdline/internal/outbox"
 	"holdline/wpdb"
 )
 
@@ -22,6 +23,12 @@ type Backend struct {
 	// Loops answers the polling loops of the plugin's own JavaScript; nil where PHP
 	// answers all of them.
 	Loops *Loops
+	// Store makes rows of what browsers send to feeds with Speech; nil: they cannot
+	// send.
+	Store outbox.Store
+	// Sends tells why nothing would be stored if it were sent now; nil, or a nil
+	// answer: it would. It may wait a moment, and ends with ctx.
+	Sends func(ctx context.Context) *chat.Refusal
 	// Health asks whether the database answers, for /readyz.
 	Health func(ctx context.Context) wpdb.Health
 	// Run does the backend's own work until ctx ends; nil for none.
@@ -36,6 +43,9 @@ type Feed struct {
 	// MayRead tells whether a viewer may read a channel, named without its
 	// source. An error means that it cannot be known now.
 	MayRead func(ctx context.Context, v chat.Viewer, name string) (bool, error)
+	// Speech is for what clients say; nil: the source cannot be written to, and
+	// who listens to it is not told to others.
+	Speech Speech
 
 	source mounted // of a plugin that was found
 }

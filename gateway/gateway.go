@@ -22,6 +22,7 @@ import (
 
 	"holdline/config"
 	"holdline/internal/hub"
+	"holdline/internal/outbox"
 	"holdline/internal/park"
 	"holdline/internal/token"
 	"holdline/internal/wpconfig"
@@ -44,6 +45,9 @@ type Options struct {
 	// Routes serves what is not Holdline's own, such as the demo's page; may be
 	// nil.
 	Routes http.Handler
+	// Store makes rows of what browsers send, in the place of what Connect found;
+	// may be nil. The demo has no WordPress.
+	Store outbox.Store
 	// Portable holds connections without epoll, for tests of that path.
 	Portable bool
 }
@@ -79,6 +83,7 @@ type attached struct {
 	poll    *poll.Server
 	loops   *poll.Loops
 	ws      *ws.Server
+	speech  *speech
 }
 
 // New prepares a gateway. It starts nothing.
@@ -266,14 +271,23 @@ func (g *Gateway) runAttached(ctx context.Context, h *hub.Hub, b *Backend) error
 	if b.Run != nil {
 		grp.Go(func() error { return b.Run(ctx) })
 	}
+	if g.opt.Store != nil {
+		b.Store, b.Sends = g.opt.Store, nil
+	}
+	speech := g.newSpeech(h, b)
+	defer speech.close()
 	at := &attached{
-		backend: b, hub: h,
+		backend: b, hub: h, speech: speech,
 		sse:   &sse.Server{Hub: h, Lot: g.lot, Heartbeat: g.cfg.Heartbeat},
 		poll:  &poll.Server{Hub: h, Lot: g.lot, Hold: g.cfg.Hold},
 		loops: &poll.Loops{Hub: h, Lot: g.lot, Logger: g.log},
-		ws:    &ws.Server{Hub: h, Lot: g.lot, Heartbeat: g.cfg.Heartbeat},
+		ws: &ws.Server{
+			Hub: h, Lot: g.lot, Heartbeat: g.cfg.Heartbeat,
+			MaxMessage: uint32(max(ws.DefaultMaxMessage, maxWord(g.cfg.Limits))), MaxWords: speech.rates.maxWords(g.cfg.Heartbeat),
+		},
 	}
 	grp.Go(func() error { return at.loops.Run(ctx) })
+	grp.Go(func() error { return speech.Run(ctx) })
 	if b.Loops != nil {
 		grp.Go(func() error { return b.Loops.Run(ctx) })
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -59,6 +60,7 @@ func (g *Gateway) identify(ctx context.Context, b *Backend, r *http.Request, fro
 		}
 		g.metrics.auth.WithLabelValues("token", "accepted").Inc()
 		id.viewer.Granted, id.viewer.Name = claims.Channels, claims.Subject
+		id.viewer.TokenUser = tokenUser(claims.Subject)
 		id.user, id.ambient = userKey(0, claims.Subject), ambient
 		id.until(claims.Expires)
 	}
@@ -77,6 +79,17 @@ func (g *Gateway) identify(ctx context.Context, b *Backend, r *http.Request, fro
 		return nil, err
 	}
 	return id, nil
+}
+
+// tokenUser is the WordPress user in whose name a token's bearer speaks: that of
+// a subject such as wp:2. Others name somebody whom WordPress does not know.
+func tokenUser(subject string) int64 {
+	number, ok := strings.CutPrefix(subject, "wp:")
+	id, err := strconv.ParseInt(number, 10, 64)
+	if !ok || err != nil || id < 0 {
+		return 0
+	}
+	return id
 }
 
 // until shortens the grant's life.

@@ -115,12 +115,16 @@ type pass struct {
 	address   *tally
 	user      *tally // nil for those who have not said who they are
 	grant     grant
+	leave     func() // ends its presence; nil for none
 	released  atomic.Bool
 }
 
 // Release gives the pass back. Calls after the first do nothing.
 func (p *pass) Release() {
 	if p.released.CompareAndSwap(false, true) {
+		if p.leave != nil {
+			p.leave()
+		}
 		p.admission.leave(p)
 		p.grant.release()
 	}

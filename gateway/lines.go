@@ -27,6 +27,8 @@ type admitted struct {
 	channels []string
 	pass     *pass
 	header   http.Header // CORS
+	who      *chat.Party // as others see it; nil where nobody asks
+	voice    *voice
 }
 
 // admit does what all transports have in common: who is it, from where, may it
@@ -54,30 +56,36 @@ func (g *Gateway) admit(c echo.Context, params url.Values, mustSayOrigin bool) (
 			id.grant.release()
 		}
 	}()
-	p, err := g.lawful(ctx, at, r, id, channels, from, mustSayOrigin)
+	if err := g.lawful(ctx, at, r, id, channels, mustSayOrigin); err != nil {
+		return nil, err
+	}
+	voice := newVoice(id, strings.Clone(params.Get("as")), from)
+	if refused := checkAs(voice.as); refused != nil {
+		return nil, &refusal{http.StatusBadRequest, "parameter", refused.Text}
+	}
+	who := at.speech.listener(ctx, voice, channels)
+	p, err := g.admission.enter(from, id.user, id.grant)
 	if err != nil {
 		return nil, err
 	}
 	let = true
+	at.speech.enter(p, who, channels)
 	header := g.sameSite
 	if r.Header.Get("Origin") != "" {
 		header = make(http.Header, 4)
 		cors(header, r, g.origins(at.backend))
 	}
-	return &admitted{at: at, channels: channels, pass: p, header: header}, nil
+	return &admitted{at: at, channels: channels, pass: p, header: header, who: who, voice: voice}, nil
 }
 
 // lookupTimeout bounds the queries that decide about one request.
 const lookupTimeout = 10 * time.Second
 
-func (g *Gateway) lawful(ctx context.Context, at *attached, r *http.Request, id *identity, channels []string, from netip.Addr, mustSayOrigin bool) (*pass, error) {
+func (g *Gateway) lawful(ctx context.Context, at *attached, r *http.Request, id *identity, channels []string, mustSayOrigin bool) error {
 	if err := checkOrigin(r, g.origins(at.backend), id.ambient, mustSayOrigin); err != nil {
-		return nil, err
+		return err
 	}
-	if err := g.authorise(ctx, at.backend, id, channels); err != nil {
-		return nil, err
-	}
-	return g.admission.enter(from, id.user, id.grant)
+	return g.authorise(ctx, at.backend, id, channels)
 }
 
 // channels reads the list, without repetitions.
@@ -126,7 +134,7 @@ func (g *Gateway) serveSSE(c echo.Context) error {
 	padding, _ := strconv.Atoi(r.URL.Query().Get("padding")) // not a number is none
 	g.metrics.opened.WithLabelValues("sse").Inc()
 	return a.at.sse.Serve(c.Response(), r, sse.Request{
-		Channels: a.channels, From: from, Pass: a.pass, Header: a.header, Padding: padding,
+		Channels: a.channels, From: from, Pass: a.pass, Header: a.header, Padding: padding, Who: a.who,
 	})
 }
 
@@ -141,7 +149,10 @@ func (g *Gateway) serveWS(c echo.Context) error {
 		return err
 	}
 	g.metrics.opened.WithLabelValues("ws").Inc()
-	err = a.at.ws.Serve(c.Response(), r, ws.Request{Channels: a.channels, From: from, Pass: a.pass})
+	err = a.at.ws.Serve(c.Response(), r, ws.Request{
+		Channels: a.channels, From: from, Pass: a.pass, Who: a.who,
+		Talk: &talk{speech: a.at.speech, pass: a.pass, by: *a.voice},
+	})
 	var refused *ws.HandshakeError
 	if errors.As(err, &refused) {
 		if refused.Status == 0 {
@@ -181,7 +192,7 @@ func (g *Gateway) servePoll(c echo.Context) error {
 		return err
 	}
 	g.metrics.opened.WithLabelValues("poll").Inc()
-	wish.Channels, wish.Pass, wish.Header = a.channels, a.pass, a.header
+	wish.Channels, wish.Pass, wish.Header, wish.Who = a.channels, a.pass, a.header, a.who
 	return a.at.poll.Serve(c.Response(), r, wish)
 }
 

@@ -51,7 +51,7 @@ type texts struct {
 
 // newLoops stands on a site's rows. It starts nothing; Run does. Close it.
 func (g *Gateway) newLoops(src *wplc.Source, db *wpdb.DB, site *wpdb.Site, auth *wpdb.Authenticator) *Loops {
-	courier := wordpress.NewCourier(wordpress.CourierOptions{Do: g.syncCall(site), Logger: g.log})
+	courier := wordpress.NewCourier(wordpress.CourierOptions{Do: g.siteCall(site, wordpress.SyncAction), Logger: g.log})
 	state := g.openKeep(os.LookupEnv)
 	desk := wplc.NewDesk(src, wplc.DeskOptions{
 		Query: db.Shared(), Writes: writes{courier}, Wake: g.wakeLoops, Keep: asKeep(state), Logger: g.log,
@@ -182,9 +182,9 @@ func (w writes) Age() { w.courier.Age() }
 // syncTimeout is how long WordPress may take over one batch.
 const syncTimeout = 20 * time.Second
 
-// syncCall posts to the companion plugin, past any proxy rule that leads back
-// here.
-func (g *Gateway) syncCall(site *wpdb.Site) func(context.Context, []byte) (int, []byte, error) {
+// siteCall posts to one action of the companion plugin, past any proxy rule that
+// leads back here.
+func (g *Gateway) siteCall(site *wpdb.Site, action string) func(context.Context, []byte) (int, []byte, error) {
 	return func(ctx context.Context, body []byte) (int, []byte, error) {
 		if len(g.keys.Secret) == 0 {
 			return 0, nil, errors.New("auth.secret_file is not set, so the companion plugin cannot be called")
@@ -196,7 +196,7 @@ func (g *Gateway) syncCall(site *wpdb.Site) func(context.Context, []byte) (int, 
 			return 0, nil, err
 		}
 		now := strconv.FormatInt(time.Now().Unix(), 10)
-		req.URL.RawQuery = "action=" + wordpress.SyncAction
+		req.URL.RawQuery = "action=" + action
 		req.Header.Set("Content-Type", "application/json")
 		req.Header.Set(token.TimestampHeader, now)
 		req.Header.Set(token.SignatureHeader, g.keys.SignCall(now, body))

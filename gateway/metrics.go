@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"holdline/internal/chat"
 	"holdline/internal/park"
 	"holdline/wpdb"
 )
@@ -20,6 +21,9 @@ type metrics struct {
 	doorbells *prometheus.CounterVec // bell
 	loops     *prometheus.CounterVec // action, how
 	ended     *prometheus.CounterVec // reason, kind
+	sends     *prometheus.CounterVec // result
+	events    *prometheus.CounterVec // type, result
+	stored    prometheus.Histogram
 
 	waiting atomic.Pointer[string] // why the site is not attached yet
 }
@@ -37,6 +41,12 @@ func newMetrics(g *Gateway) *metrics {
 	m.doorbells = counter("doorbells_total", "Times a doorbell asked for a read.", "bell")
 	m.loops = counter("loops_total", "Polls of a plugin's own JavaScript, by who answers them.", "action", "how")
 	m.ended = counter("connections_closed_total", "Connections that were closed, by reason and way of holding.", "reason", "kind")
+	m.sends = counter("sends_total", "Messages that clients sent, by what they were told: a state, or the reason of a refusal.", "result")
+	m.events = counter("client_events_total", "What else clients said, by type and result.", "type", "result")
+	m.stored = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Namespace: "holdline", Name: "stored_seconds", Help: "Time from the acceptance of a message to WordPress's word that it has stored it.",
+		Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 3600},
+	})
 	for _, transport := range []string{"sse", "ws", "poll"} {
 		m.opened.WithLabelValues(transport)
 	}
@@ -52,9 +62,29 @@ func newMetrics(g *Gateway) *metrics {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "holdline", Name: "connections_idle", Help: "Answered polls whose connection waits for the next request.",
 		}, func() float64 { return float64(g.lot.Idle()) }),
-		&tailCollector{g}, &courierCollector{g},
+		m.stored, &tailCollector{g}, &courierCollector{g}, &spoolCollector{g},
 	)
 	return m
+}
+
+// said counts what a client said. Types that nobody knows are one.
+func (m *metrics) said(kind string, v verdict) {
+	result := "accepted"
+	switch {
+	case v.refused != nil:
+		result = v.refused.Reason
+	case kind == typeSend:
+		result = v.state
+	}
+	switch chat.Type(kind) {
+	case typeSend:
+		m.sends.WithLabelValues(result).Inc()
+		return
+	case chat.TypeTyping, chat.TypeSeen, chat.TypeDelivered, chat.TypeSignal:
+	default:
+		kind = "unknown"
+	}
+	m.events.WithLabelValues(kind, result).Inc()
 }
 
 // closed is the Lot's report of an end.

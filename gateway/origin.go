@@ -11,7 +11,8 @@ import (
 // whichever page asks, and a WebSocket is not bound by the same-origin policy,
 // so the Origin must be one that the site or the operator named, exactly:
 // scheme, host and port. ambient says that the request's rights come from
-// cookies; mustSay that a browser always sends an Origin with such a request.
+// cookies; mustSay that a browser always sends an Origin with such a request: a
+// WebSocket, or a POST (https://fetch.spec.whatwg.org/#append-a-request-origin-header).
 func checkOrigin(r *http.Request, allowed []string, ambient, mustSay bool) error {
 	origin := r.Header.Get("Origin")
 	if origin != "" {
@@ -29,7 +30,7 @@ func checkOrigin(r *http.Request, allowed []string, ambient, mustSay bool) error
 	if mustSay {
 		return &refusal{
 			http.StatusForbidden, "origin",
-			"a WebSocket with cookies needs an Origin header: use a token outside browsers",
+			"what may write with cookies needs an Origin header: use a token outside browsers",
 		}
 	}
 	// Same-origin GETs carry no Origin. Browsers then say by themselves where

@@ -18,13 +18,14 @@ var quickRecheck = with(func(c *config.Config) { c.Auth.Recheck = 100 * time.Mil
 
 func TestLogoutClosesWhatIsHeld(t *testing.T) {
 	s := newSite(t, quickRecheck)
-	channel := fmt.Sprintf("wplc/%d", s.chat(3))
+	// A chat each: on one of both, a poll would be answered with who is there.
+	channel, other := fmt.Sprintf("wplc/%d", s.chat(3)), fmt.Sprintf("wplc/%d", s.chat(3))
 	s.say(1, "one")
 	leaver, stayer := s.login("leaver", true), s.login("stayer", true)
 	var leaving, staying []*held
 	for _, transport := range transportNames {
 		leaving = append(leaving, s.hold(t, transport, channel, home, cookie(leaver)))
-		staying = append(staying, s.hold(t, transport, channel, home, cookie(stayer)))
+		staying = append(staying, s.hold(t, transport, other, home, cookie(stayer)))
 	}
 	s.exec("DELETE FROM wp_usermeta WHERE meta_key = 'session_tokens' AND user_id = (SELECT ID FROM wp_users WHERE user_login = 'leaver')")
 	for i, transport := range transportNames {
@@ -78,9 +79,10 @@ func TestEndOfTokenOrBindingClosesWhatIsHeld(t *testing.T) {
 func TestRecheckIsOneQuery(t *testing.T) {
 	s := newSite(t, quickRecheck)
 	const users = 12
-	channel := fmt.Sprintf("wplc/%d", s.chat(3))
 	var lines []*held
 	for i := range users {
+		// A chat each: on one of all, polls would be answered with who is there.
+		channel := fmt.Sprintf("wplc/%d", s.chat(3))
 		c := s.login(fmt.Sprint("agent", i), true)
 		for _, transport := range transportNames {
 			lines = append(lines, s.hold(t, transport, channel, home, cookie(c)))

@@ -34,6 +34,8 @@ func (g *Gateway) routes() http.Handler {
 	base.GET("/ws", g.serveWS, checks.instead(checks.serveWS))
 	base.GET("/poll", g.servePoll, checks.instead(checks.servePoll))
 	base.POST("/poll", g.servePoll)
+	base.POST("/send", g.serveSend)
+	base.POST("/signal", g.serveSignal)
 	base.GET("/info", g.serveInfo)
 	base.GET("/client.js", g.serveClient)
 	base.HEAD("/client.js", g.serveClient)
@@ -158,6 +160,8 @@ type info struct {
 	HeartbeatMS int64     `json:"heartbeat_ms"`
 	Channels    int       `json:"max_channels"`
 	Sources     []string  `json:"sources"`
+	Send        bool      `json:"send"`     // whether messages are taken
+	MaxBody     int64     `json:"max_body"` // bytes of a message's text
 	Version     string    `json:"version"`
 }
 
@@ -165,11 +169,12 @@ func (g *Gateway) serveInfo(c echo.Context) error {
 	i := info{
 		Transports: []string{"ws", "sse", "poll"}, ServerTime: time.Now().UTC(),
 		HoldMS: g.cfg.Hold.Milliseconds(), HeartbeatMS: g.cfg.Heartbeat.Milliseconds(),
-		Channels: g.cfg.Limits.Channels, Sources: []string{}, Version: g.opt.Version,
+		Channels: g.cfg.Limits.Channels, Sources: []string{}, MaxBody: int64(g.cfg.Limits.Message), Version: g.opt.Version,
 	}
 	if at := g.attached.Load(); at != nil {
 		cors(c.Response().Header(), c.Request(), g.origins(at.backend))
 		i.Sources = append(i.Sources, sourceNames(at.backend)...)
+		i.Send = at.speech.writable(c.Request().Context())
 	}
 	c.Response().Header().Set("Cache-Control", "no-store")
 	return c.JSON(http.StatusOK, i)

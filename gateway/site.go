@@ -200,10 +200,14 @@ func (g *Gateway) connectSite(ctx context.Context, sink wpdb.Sink) (b *Backend, 
 			loops = g.newLoops(src, db, site, auth)
 		}
 	}
-	return &Backend{
+	b = &Backend{
 		Feeds: feeds, Loops: loops, Login: auth.Login, Health: db.Check, Run: auth.Run, Revoked: revoked, Close: closeAll,
 		Origins: func() []string { return siteOrigins(site) },
-	}, nil
+	}
+	if loops != nil {
+		b.Sends = companionSends(loops.Courier)
+	}
+	return b, nil
 }
 
 // detect finds the chat plugins of the site. A plugin is one line here.
@@ -229,7 +233,8 @@ func (g *Gateway) detect(ctx context.Context, db *wpdb.DB, site *wpdb.Site, sink
 			Logger: g.log, Interval: g.cfg.Tail.Interval, IdleInterval: g.cfg.Tail.IdleInterval,
 			GapWindow: g.cfg.Tail.GapWindow, Batch: g.cfg.Tail.Batch,
 		})
-		feeds = append(feeds, Feed{Tail: tail, MayRead: src.MayRead, source: src})
+		speech, _ := src.(Speech)
+		feeds = append(feeds, Feed{Tail: tail, MayRead: src.MayRead, Speech: speech, source: src})
 	}
 	if len(feeds) == 0 {
 		return nil, fmt.Errorf("no chat plugin's tables are there for this user (looked for %s with prefix %s): "+

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"holdline/config"
 )
@@ -120,7 +121,9 @@ func TestFloodsOverWebSocket(t *testing.T) {
 		"pings within pieces": {append(frame(0x01, "x"), bytes.Repeat(ping, 500)...), "\x03\xf0too many pings"},
 		"no frames at all":    {bytes.Repeat([]byte{0xff}, 100_000), "\x03\xea"},
 	}
-	s := newSite(t)
+	// 128 messages between two heartbeats; a flooder that may say more than the queue
+	// has room for is cut for not reading the answers.
+	s := newSite(t, with(func(c *config.Config) { c.Limits.Sends, c.Heartbeat = 1, 5*time.Second }))
 	id := s.chat(3)
 	channel := fmt.Sprintf("wplc/%d", id)
 	other := openWS(t, s, channel, "")

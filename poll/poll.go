@@ -41,6 +41,7 @@ type Request struct {
 	From     *chat.Cursor  // nil: answer at once with where the present is
 	Wait     time.Duration // how long to hold; negative: as long as the server likes; 0: do not
 	Pass     Pass
+	Who      *chat.Party // who listens, nil for unknown; shared, never changed
 	Header   http.Header // more headers for the answer (CORS); may be nil
 	// Conditional polls (If-None-Match) are answered 304 when nothing came.
 	Conditional bool
@@ -137,7 +138,7 @@ func (s *Server) stay(w http.ResponseWriter, r *http.Request, req Request, p *wa
 func (s *Server) begin(p *waiter, req Request) error {
 	p.impatient = req.Wait == 0
 	p.conn.SetAlarm(s.hold(req))
-	want := hub.Subscription{Channels: req.Channels, From: req.From, OneOff: true}
+	want := hub.Subscription{Channels: req.Channels, From: req.From, OneOff: true, Who: req.Who}
 	if err := s.Hub.Subscribe(p, want, p.subscribed); err != nil {
 		p.conn.Close(park.ReasonProtocol)
 		return fmt.Errorf("subscribe: %w", err)

@@ -38,6 +38,7 @@ type Request struct {
 	Channels []string
 	From     *chat.Cursor // nil: begin at the present
 	Pass     Pass
+	Who      *chat.Party // who listens, nil for unknown; shared, never changed
 	Header   http.Header // more headers for the answer (CORS); may be nil
 	Padding  int         // bytes of comment at the beginning, for old proxies
 }
@@ -103,7 +104,7 @@ func (s *Server) stay(w http.ResponseWriter, r *http.Request, req Request, st *s
 }
 
 func (s *Server) begin(st *stream, req Request) error {
-	want := hub.Subscription{Channels: req.Channels, From: req.From, Drained: park.Drained(st.conn)}
+	want := hub.Subscription{Channels: req.Channels, From: req.From, Drained: park.Drained(st.conn), Who: req.Who}
 	err := s.Hub.Subscribe(st, want, func(sub *hub.Sub) { st.subscribed(sub) })
 	if err != nil {
 		st.conn.Close(park.ReasonProtocol)

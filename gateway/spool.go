@@ -1,0 +1,147 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"holdline/config"
+	"holdline/internal/chat"
+	"holdline/internal/hub"
+	"holdline/internal/live"
+	"holdline/internal/outbox"
+	"holdline/internal/spool"
+	"holdline/wordpress"
+)
+
+// newSpeech stands on a site's feeds. It starts nothing; Run does. Close it.
+func (g *Gateway) newSpeech(h *hub.Hub, b *Backend) *speech {
+	s := &speech{
+		log: g.log, limits: g.cfg.Limits, metrics: g.metrics, backend: b,
+		rates: newRates(g.cfg.Limits.Sends), reads: make(chan read, maxReads),
+	}
+	opt := live.Options{Hub: h, Logger: g.log}
+	if b.Loops != nil {
+		opt.Read = s.flag
+	}
+	s.live = live.New(opt)
+	if b.Store == nil {
+		s.off = &chat.Refusal{Reason: chat.ReasonUnsupported, Text: "This server takes no messages."}
+		return s
+	}
+	var err error
+	if s.spool, err = g.openSpool(os.LookupEnv); err != nil {
+		g.log.Warn("browsers cannot send messages, all else works", "error", err)
+		s.off = &chat.Refusal{Reason: chat.ReasonUnavailable, Text: "This server has no place to keep messages; its log says why."}
+		return s
+	}
+	s.outbox = outbox.New(outbox.Options{Spool: s.spool, Store: timed{b.Store, g.metrics.stored}, Hub: h, Logger: g.log})
+	return s
+}
+
+// openSpool opens the folder of accepted messages. The error tells the operator
+// what to do.
+func (g *Gateway) openSpool(env func(string) (string, bool)) (*spool.Spool, error) {
+	dirs := []string{g.cfg.Spool.Dir}
+	if g.cfg.Spool.Dir == "" {
+		if g.cfg.StateDir == config.StateOff {
+			return nil, errors.New("state_dir is off: set spool.dir, or state_dir to a folder")
+		}
+		dirs = stateDirs(g.cfg.StateDir, env)
+		for i, dir := range dirs {
+			dirs[i] = filepath.Join(dir, siteName(g.cfg.Database), "spool")
+		}
+	}
+	sync, err := spool.ParseSync(g.cfg.Spool.Sync)
+	if err != nil {
+		return nil, fmt.Errorf("spool.sync: %w", err)
+	}
+	opt := spool.Options{Logger: g.log, Sync: sync, MaxBytes: int64(g.cfg.Spool.MaxBytes), MaxBody: maxSpooled(g.cfg.Limits)}
+	errs := []error{errors.New("no folder for messages: set spool.dir or state_dir to one that this process may write to")}
+	for _, dir := range dirs {
+		s, err := spool.Open(dir, opt)
+		if err == nil {
+			return s, nil
+		}
+		if errors.Is(err, spool.ErrLocked) {
+			return nil, fmt.Errorf("another Holdline of this site has the messages; one of them has to be stopped, or needs a spool.dir of its own: %w", err)
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+// maxSpooled is the size of a message in the spool: up to six bytes for one of its
+// text, which is what JSON makes of a control character, and who said it where.
+func maxSpooled(l config.Limits) int { return 6*int(l.Message) + 4<<10 }
+
+// timed measures how long messages wait for their row.
+type timed struct {
+	inner   outbox.Store
+	seconds prometheus.Observer
+}
+
+// Store implements outbox.Store.
+func (t timed) Store(ctx context.Context, ms []outbox.Message) ([]outbox.Fate, error) {
+	fates, err := t.inner.Store(ctx, ms)
+	for i := range min(len(ms), len(fates)) {
+		if fates[i].ID > 0 {
+			t.seconds.Observe(time.Since(ms[i].SentAt).Seconds())
+		}
+	}
+	return fates, err
+}
+
+// companionSends tells why the companion plugin would store nothing.
+func companionSends(courier *wordpress.Courier) func(context.Context) *chat.Refusal {
+	return func(ctx context.Context) *chat.Refusal {
+		ctx, cancel := context.WithTimeout(ctx, helloPatience)
+		defer cancel()
+		hello, err := courier.Hello(ctx)
+		switch {
+		case errors.Is(err, wordpress.ErrAbsent), errors.Is(err, wordpress.ErrRefused):
+			return &chat.Refusal{Reason: chat.ReasonUnavailable, Text: "The site takes no messages from here now; try again later."}
+		case err != nil, hello.Version == 0:
+			return nil // WordPress has not answered yet: the message waits for it
+		case false: // TODO Sends
+			return &chat.Refusal{Reason: chat.ReasonUnsupported, Text: "The site's chat plugin, or Holdline's plugin beside it, is too old to take messages from here."}
+		}
+		return nil
+	}
+}
+
+// spoolCollector reads the counters of the outbox and its spool when it is asked.
+type spoolCollector struct{ g *Gateway }
+
+// Describe sends nothing: before the site is attached there is no spool.
+func (c *spoolCollector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (c *spoolCollector) Collect(out chan<- prometheus.Metric) {
+	at := c.g.attached.Load()
+	if at == nil || at.speech.outbox == nil {
+		return
+	}
+	tell := func(kind prometheus.ValueType, name, help string, value float64) {
+		out <- prometheus.MustNewConstMetric(prometheus.NewDesc("holdline_"+name, help, nil, nil), kind, value)
+	}
+	disk, box := at.speech.spool.Stats(), at.speech.outbox.Stats()
+	tell(prometheus.GaugeValue, "spool_messages", "Accepted messages that WordPress has not stored.", float64(disk.Waiting))
+	tell(prometheus.GaugeValue, "spool_bytes", "Bytes of the spool's files.", float64(disk.Bytes))
+	oldest := 0.0
+	if !disk.Oldest.IsZero() {
+		oldest = time.Since(disk.Oldest).Seconds()
+	}
+	tell(prometheus.GaugeValue, "spool_oldest_seconds", "Age of the oldest message that WordPress has not stored.", oldest)
+	tell(prometheus.CounterValue, "spool_sync_errors_total", "Times the disk did not take what was written.", float64(disk.SyncErrors))
+	tell(prometheus.GaugeValue, "outbox_delayed_channels", "Channels whose next message could not be stored at the last try.", float64(box.Delayed))
+	tell(prometheus.CounterValue, "outbox_stored_total", "Messages that WordPress has stored.", float64(box.Stored))
+	tell(prometheus.CounterValue, "outbox_refused_total", "Messages that WordPress refused, and that were withdrawn.", float64(box.Refused))
+	tell(prometheus.CounterValue, "outbox_calls_total", "Calls that were to store messages.", float64(box.Calls))
+	tell(prometheus.CounterValue, "outbox_failures_total", "Of these, calls that stored nothing.", float64(box.Failures))
+}
