@@ -66,7 +66,7 @@ func (s *Source) speaks(ctx context.Context, v chat.Viewer, r room, as string) (
 	if as != asVisitor {
 		id, err := s.agentOf(ctx, v, v.HasGrant(r.channel()))
 		if err != nil {
-			return chat.Party{}, fmt.Errorf("wplc: find out whether %s is an agent: %w", v.Name, err)
+			return chat.Party{}, fmt.Errorf("wplc: find out whether the viewer is an agent: %w", err)
 		}
 		if id > 0 {
 			return s.agent(id), nil
