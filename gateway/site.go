@@ -16,6 +16,7 @@ import (
 	"holdline/internal/chat"
 	"holdline/internal/wpauth"
 	"holdline/internal/wpconfig"
+	"holdline/wordpress"
 	"holdline/wpdb"
 	"holdline/wpdb/wplc"
 )
@@ -205,6 +206,7 @@ func (g *Gateway) connectSite(ctx context.Context, sink wpdb.Sink) (b *Backend, 
 		Origins: func() []string { return siteOrigins(site) },
 	}
 	if loops != nil {
+		b.Store = wordpress.NewPostman(wordpress.PostmanOptions{Do: g.siteCall(site, wordpress.SendAction)})
 		b.Sends = companionSends(loops.Courier)
 	}
 	return b, nil

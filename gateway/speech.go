@@ -17,6 +17,7 @@ import (
 	"holdline/internal/live"
 	"holdline/internal/outbox"
 	"holdline/internal/spool"
+	"holdline/wpdb/wplc"
 )
 
 // Speech is a source that can be written to.
@@ -32,6 +33,8 @@ type Speech interface {
 	// Unread are rows of the other side up to upTo that are not flagged as read.
 	Unread(ctx context.Context, name string, reader chat.Party, upTo int64) ([]int64, error)
 }
+
+var _ Speech = (*wplc.Source)(nil)
 
 // speech takes what clients say, over whichever transport.
 type speech struct {

@@ -108,7 +108,7 @@ func companionSends(courier *wordpress.Courier) func(context.Context) *chat.Refu
 			return &chat.Refusal{Reason: chat.ReasonUnavailable, Text: "The site takes no messages from here now; try again later."}
 		case err != nil, hello.Version == 0:
 			return nil // WordPress has not answered yet: the message waits for it
-		case false: // TODO Sends
+		case !hello.Hello.Sends:
 			return &chat.Refusal{Reason: chat.ReasonUnsupported, Text: "The site's chat plugin, or Holdline's plugin beside it, is too old to take messages from here."}
 		}
 		return nil
