@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// Bounds of the waits between tries. A channel waits up to maxDelay. The gate
-// waits less, since its probes are one for the whole site.
+// Bounds of the waits between tries. A channel that fails while others do not
+// waits up to maxDelay. The gate waits less, since its probes are one for the whole
+// site, and everybody waits for WordPress to be back.
 const (
 	minDelay = 250 * time.Millisecond
 	maxDelay = 10 * time.Second

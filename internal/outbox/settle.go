@@ -124,7 +124,11 @@ var errNotTried = errors.New("outbox: it was not tried")
 // retry gives back a channel's messages from t on. The sender is told before: a
 // word of delay must not come after the row.
 func (o *Outbox) retry(t taken, progress bool, cause error) error {
-	channel := t.msg.Channel
+	channel, limit := t.msg.Channel, maxDelay
+	since, _ := o.gate.shut()
+	if !since.IsZero() {
+		limit = maxProbe // the gate sees to it that few calls come of it
+	}
 	o.mu.Lock()
 	tr := o.trouble(channel)
 	if progress {
@@ -132,9 +136,9 @@ func (o *Outbox) retry(t taken, progress bool, cause error) error {
 	}
 	tr.failures++
 	tr.failedAt = time.Now()
-	failures, wait := tr.failures, backoff(tr.failures, maxDelay)
+	failures, wait := tr.failures, backoff(tr.failures, limit)
 	o.mu.Unlock()
-	if since, _ := o.gate.shut(); failures == tellOperator && since.IsZero() {
+	if failures == tellOperator && since.IsZero() {
 		if cause == nil {
 			cause = errNotTried
 		}
