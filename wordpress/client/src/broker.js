@@ -40,7 +40,7 @@ export function newBroker(name, kind, owner) {
   const term = now();
   const members = new Map();
   const states = new Map(); // subject → last event about it, for who comes later
-  const open = () => line && line.current && line;
+  const open = () => line?.current && line;
   const outbox = newOutbox(owner, open, (sends) => post("sent", { sends }));
   const asides = newAsides(open);
   let n = 0; // words said
@@ -53,9 +53,9 @@ export function newBroker(name, kind, owner) {
     else if (t === "leave") leave(id);
     else if (t === "send") outbox.add_(m.sends);
     else if (t === "say") asides.add_(m.words);
-    else if (t === "token" && tokenCame) tokenCame(m.token);
-    else if (t === "wake" && line) line.wake_(m.hard);
-    else if (t === "ping" && line) line.latency_().then((ms) => post("pong", { to: id, ms }), () => {});
+    else if (t === "token") tokenCame?.(m.token);
+    else if (t === "wake") line?.wake_(m.hard);
+    else if (t === "ping") line?.latency_().then((ms) => post("pong", { to: id, ms }), () => {});
   });
 
   /** Every member answers with its join; who has not for long is gone. */
@@ -74,10 +74,7 @@ export function newBroker(name, kind, owner) {
     const known = members.get(id);
     const changed = !known || channels.join() !== known.channels.join();
     members.set(id, { ...m, heard_: now(), fresh_: changed || known.fresh_ });
-    if (!known) {
-      post("here", { to: id });
-      outbox.loaded_.then(() => post("sent", { to: id, sends: outbox.all_() }));
-    }
+    if (!known) outbox.loaded_.then(() => post("sent", { to: id, sends: outbox.all_() }));
     if (!line) start(m);
     if (!begun) return gather(id);
     if (!changed) return;
@@ -176,7 +173,7 @@ export function newBroker(name, kind, owner) {
 
   /** Tells new members that from here on they hear everything. */
   function welcome() {
-    const current = line && line.current;
+    const current = line?.current;
     if (!current) return;
     members.forEach((m, id) => {
       const { channels } = m;
@@ -218,7 +215,7 @@ export function newBroker(name, kind, owner) {
   }
 
   function close() {
-    clearInterval(timer);
+    clearTimeout(timer);
     members.clear();
     leave();
     bus.close_();

@@ -41,7 +41,7 @@ export function openConnection(line, rung, patience) {
         const { type } = e;
         if (isText(e.cursor)) c.cursor_ = e.cursor;
         if (type === "pong") line.pongs_.splice(0).forEach((resolve) => resolve());
-        else if (type === "reconnect") c.hint_ = hintOf(e.data);
+        else if (type === "reconnect") c.hint_ = numberOf(e.data?.after_ms); // when the server wants us back
         else if (type === "sent") line.to.sent(e);
         else if (isText(e.channel)) events.push(e);
       }
@@ -77,7 +77,7 @@ export function openConnection(line, rung, patience) {
     close_() {
       done = true;
       clearTimeout(deadline);
-      if (c.wire_) c.wire_.close_();
+      c.wire_?.close_();
     },
   };
   const deadline = setTimeout(() => c.over_({ lost: `no sign of life in ${patience / SECOND} s` }), patience);
@@ -87,10 +87,4 @@ export function openConnection(line, rung, patience) {
     c.over_(whyOf(e));
   }
   return c;
-}
-
-/** After how many ms the server wants us back; it may say nonsense. */
-function hintOf(data) {
-  const after = numberOf(data && data.after_ms);
-  return after >= 0 ? Math.max(50, Math.min(after, 300 * SECOND)) : undefined;
 }

@@ -1,5 +1,5 @@
 import {
-  BEAT, HOUR, SECOND, askPoll, eventsIn, jitter, keyOf, newId, now, numberOf, parse, partyOf, pause, whyOf,
+  BEAT, HOUR, SECOND, catchUp, jitter, keyOf, newId, now, numberOf, parse, partyOf, pause, whyOf,
 } from "./words.js";
 import { busOf, isBefore, newBroker } from "./broker.js";
 import { newShown, subjectOf } from "./shown.js";
@@ -18,13 +18,13 @@ export function rightsOf(token) {
   }
 }
 
-const script = typeof document !== "undefined" && document.currentScript ? document.currentScript.src : "";
+const script = self.document?.currentScript?.src;
 
 /**
  * A tab's end of the line. See holdline.d.ts.
  * @param {import("../holdline").Options} options
  */
-export function Holdline({ url, as, channels = [], cursor = "", token, getToken, share, worker = Holdline.script || script || undefined }) {
+export function Holdline({ url, as, channels = [], cursor = "", token, getToken, share, worker }) {
   const listeners = new Map(); // type → functions
   const shown = newShown();
   const sends = new Map(); // client_id → send, see outbox.js
@@ -43,12 +43,13 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
   let heard, watch, patience, bus, broker, election, release, isReady;
   const ready = new Promise((resolve) => { isReady = resolve; });
 
-  const signals = [
-    [self, "online", () => post("wake", { hard: true })],
-    [self, "pagehide", stop],
-    [self, "pageshow", (e) => e.persisted && start()],
-    [self.document, "visibilitychange", () => document.hidden || post("wake")],
-  ].filter(([on]) => on && on.addEventListener);
+  const signals = ["online", "visibilitychange", "pagehide", "pageshow"];
+  const signalled = ({ type, persisted }) => {
+    const hard = type === "online";
+    if (type === "pagehide") stop();
+    else if (persisted) start();
+    else if (hard || !document.hidden) post("wake", { hard });
+  };
 
   const line = {
     get state() { return told.state; },
@@ -87,7 +88,7 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
     close() {
       stop();
       closed = true;
-      for (const [on, type, fn] of signals) on.removeEventListener(type, fn);
+      for (const type of signals) self.removeEventListener?.(type, signalled);
       tell({ state: "closed", transport: "" });
     },
 
@@ -111,7 +112,7 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
 
     retry(client_id) {
       const send = sends.get(client_id);
-      if (send && send.state === "failed") queue({ ...send, reason: undefined, error: undefined }, "pending");
+      if (send?.state === "failed") queue({ ...send, reason: undefined, error: undefined }, "pending");
       return line;
     },
 
@@ -163,17 +164,18 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
   }
 
   function alone() {
-    clearInterval(watch);
-    if (bus) bus.close_();
+    clearTimeout(watch);
+    bus?.close_();
     open(name + id, true);
     broker = newBroker(name + id, "tab", name);
   }
 
   function startWorker() {
-    if (!worker || typeof SharedWorker === "undefined") return false;
+    const address = worker ?? (Holdline.script || script || `${url}/client.js`);
+    if (!address || typeof SharedWorker === "undefined") return false;
     const give = () => { if (bus && !term) elect(); };
     try {
-      line.worker = new SharedWorker(worker, { name });
+      line.worker = new SharedWorker(address, { name });
     } catch {
       return false; // another origin's script, or forbidden by a policy
     }
@@ -200,18 +202,18 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
     started = undefined;
     post("leave");
     clearTimeout(patience);
-    clearInterval(watch);
-    if (broker) broker.close_();
-    if (election) election.abort();
-    if (release) release();
-    if (bus) bus.close_();
+    clearTimeout(watch);
+    broker?.close_();
+    election?.abort();
+    release?.();
+    bus?.close_();
     broker = election = release = bus = undefined;
   }
 
   // ---- What is said between a tab and its broker.
 
   function post(t, more) {
-    if (bus) bus.post_({ t, id, ...more });
+    bus?.post_({ t, id, ...more });
   }
 
   function join() {
@@ -268,20 +270,21 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
   async function replay(from, wanted) {
     const run = started;
     holding++;
+    const who = { url, as, token, channels: wanted, cursor: from };
     for (let failures = 0, more = true; more; ) {
+      more = false;
       try {
-        const answer = await askPoll({ url, as, token, channels: wanted, cursor: from, wait: 0 });
-        if (run !== started) return;
-        deliver(eventsIn(answer.events));
-        more = answer.events.length > 0 && answer.cursor !== from;
-        from = answer.cursor;
+        await catchUp(who, (events) => {
+          if (run === started) deliver(events);
+          return run === started;
+        });
       } catch (e) {
         const why = whyOf(e);
         more = !why.refused;
-        if (why.refused) failed({ why });
-        else await pause(why.after || jitter(failures++));
-        if (run !== started) return;
+        if (more) await pause(why.after || jitter(failures++));
+        else failed({ why });
       }
+      if (run !== started) return;
     }
     if (--holding === 0) deliver(kept.splice(0));
   }
@@ -405,10 +408,8 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
   function recall() {
     try {
       const memory = parse(localStorage.getItem(`holdline ${url}`));
-      return memory && now() - memory.at < 24 * HOUR ? memory : {};
-    } catch {
-      return {};
-    }
+      return now() - memory?.at < 24 * HOUR && memory;
+    } catch { /* the ladder is tried from the top */ }
   }
 
   function store(memory) {
@@ -419,8 +420,7 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
 
   url = new URL(url, self.location && location.href).href.replace(/\/$/, "");
   channels = [...new Set(channels)];
-  if (worker === undefined) worker = `${url}/client.js`;
-  for (const [on, type, fn] of signals) on.addEventListener(type, fn);
+  for (const type of signals) self.addEventListener?.(type, signalled);
   start();
   return line;
 }

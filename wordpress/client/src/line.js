@@ -1,5 +1,5 @@
 import {
-  BEAT, HOUR, POLL, RUNGS, SECOND, SHORT, SSE, WS, addressOf, ask, askPoll, eventsIn, jitter, now, parse, pause, whyOf,
+  BEAT, HOUR, POLL, RUNGS, SECOND, SHORT, SSE, WS, addressOf, ask, catchUp, jitter, now, parse, pause, whyOf,
 } from "./words.js";
 import { openConnection } from "./connection.js";
 
@@ -48,19 +48,19 @@ export function newLine(url, as, known, to) {
 
     /** Round trip to the server in ms. */
     async latency_() {
-      const began = performance.now();
+      const began = now();
       const { current } = line;
-      if (current && current.wire_.say_) {
+      if (current?.wire_.say_) {
         await new Promise((resolve) => { line.pongs_.push(resolve); current.ping_(); });
       } else {
         await ask(addressOf(line, "info"), line.token);
       }
-      return performance.now() - began;
+      return now() - began;
     },
 
     close_() {
       drop();
-      clearInterval(watch);
+      clearTimeout(watch);
       clearTimeout(shrinking);
     },
   };
@@ -69,7 +69,7 @@ export function newLine(url, as, known, to) {
     const slept = now() - looked > 15 * SECOND; // a laptop was shut, or a tab was frozen
     looked = now();
     if (slept) wake();
-    else if (line.current) line.current.look_();
+    else line.current?.look_();
   }, 5 * SECOND);
 
   function tell(state, more) {
@@ -113,7 +113,8 @@ export function newLine(url, as, known, to) {
     life++;
     clearTimeout(timer);
     clearTimeout(better);
-    for (const c of [line.current, attempt]) if (c) c.close_();
+    line.current?.close_();
+    attempt?.close_();
     line.current = attempt = undefined;
   }
 
@@ -144,7 +145,7 @@ export function newLine(url, as, known, to) {
     attempt = undefined;
     line.cursor = c.cursor_;
     rounds = 0;
-    if (before) before.close_();
+    before?.close_();
     if (memory.rung !== c.rung_) {
       memory.rung = c.rung_;
       remember();
@@ -191,11 +192,11 @@ export function newLine(url, as, known, to) {
     const lived = now() - c.born_;
     if (lived > 10 * SECOND) line.renewed_ = false;
     failures = lived > 5 * SECOND ? 0 : failures + 1;
-    const planned = c.hint_ !== undefined;
+    const planned = c.hint_ >= 0;
     if (why.cut && c.holds_ && !planned && c.rung_ < SHORT) learn(c.rung_, now() - c.begun_);
     if (why.refused) return refused(why);
     drop();
-    retry(planned ? c.hint_ : why.after || jitter(failures), why.lost);
+    retry(planned ? Math.max(50, Math.min(c.hint_, 300 * SECOND)) : why.after || jitter(failures), why.lost);
   }
 
   /** Three cuts in a row at about the same age are a proxy's doing. */
@@ -243,15 +244,12 @@ export function newLine(url, as, known, to) {
    */
   async function extend(channels) {
     const mine = life, had = line.channels;
-    let { cursor } = line;
+    const who = { ...line, channels };
     try {
-      for (let more = true; more && mine === life;) {
-        const answer = await askPoll({ ...line, channels, cursor, wait: 0 });
-        more = answer.events.length > 0 && answer.cursor !== cursor;
-        cursor = answer.cursor;
-        const events = eventsIn(answer.events).filter((e) => had.includes(e.channel) || !e.id); // states are told only once
-        if (events.length && mine === life) to.events(events, cursor);
-      }
+      await catchUp(who, (events) => {
+        if (mine === life) to.events(events.filter((e) => had.includes(e.channel) || !e.id), who.cursor); // states are told only once
+        return mine === life;
+      });
     } catch (e) {
       const why = whyOf(e);
       if (why.refused && mine === life) return (await renew()) ? extend(channels) : why;
@@ -260,7 +258,7 @@ export function newLine(url, as, known, to) {
     if (mine !== life) return; // whatever comes next has them
     while (attempt) await attempt.settled_.then(() => pause(0));
     if (mine !== life) return;
-    line.cursor = cursor;
+    line.cursor = who.cursor;
     if (await swap([line.current.rung_])) connect();
   }
 

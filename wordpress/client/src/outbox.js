@@ -110,8 +110,7 @@ export function newOutbox(owner, line, tell) {
     heard_({ type, channel, client_id, id, from, data }) {
       const send = sends.get(client_id);
       if (!send || send.channel !== channel || partyOf(from).kind !== (send.as || "visitor")) return;
-      const { reason, text } = data || {};
-      if (type === "withdrawn") settle(send, { state: "failed", reason, error: text });
+        if (type === "withdrawn") settle(send, { state: "failed", reason: data?.reason, error: data?.text });
       else if (numberOf(id) && (type === "message" || type === "stored")) settle(send, { state: "stored", id });
     },
   };

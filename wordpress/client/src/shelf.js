@@ -24,7 +24,7 @@ export function newShelf(owner) {
     delete_: (id) => ask("delete", id),
     /** All that are kept, oldest first. Some browsers never answer at all. */
     async all_() {
-      const kept = await Promise.race([ask("getAll"), pause(2 * SECOND)]);
+      const kept = await Promise.race([ask("getAll"), pause(SECOND)]);
       return (kept || []).filter((s) => s.owner === owner).sort(byAge);
     },
   };

@@ -45,7 +45,7 @@ export function newShown() {
       if (type === "presence") return data && differs(key, JSON.stringify(data)) && e;
       if (type === "typing") return data && e;
       if (type === "seen" || type === "delivered") {
-        const to = numberOf(data && data.up_to);
+        const to = numberOf(data?.up_to);
         return to > (was || 0) && differs(key, to) && e;
       }
       if (type === "signal") return key && differs(key, PENDING) && e;

@@ -1,10 +1,10 @@
 // Words that all parts share: the ladder, times, and questions to the gateway.
 
-export const SECOND = 1000, HOUR = 3600 * SECOND;
+export const SECOND = 1000, HOUR = 3_600_000;
 
 /** The ladder, best first. */
 export const RUNGS = ["ws", "sse", "poll", "short"];
-export const [WS, SSE, POLL, SHORT] = [0, 1, 2, 3];
+export const WS = 0, SSE = 1, POLL = 2, SHORT = 3;
 
 /** How often a broker and its tabs tell each other that they live. */
 export const BEAT = 20 * SECOND;
@@ -80,6 +80,19 @@ export async function askPoll({ channels, cursor, wait, ...who }, signal) {
   const answer = parse(await (await ask(address, who.token, signal)).text());
   if (!answer || !Array.isArray(answer.events) || !isText(answer.cursor)) throw { lost: "no poll's answer" };
   return answer;
+}
+
+/**
+ * Short polls of who has url, as, token, channels and a cursor, until there is
+ * nothing more; the cursor moves along. heard(events) tells whether to go on.
+ */
+export async function catchUp(who, heard) {
+  for (let more = true; more;) {
+    const { events, cursor } = await askPoll({ ...who, wait: 0 });
+    more = events.length > 0 && cursor !== who.cursor;
+    who.cursor = cursor;
+    if (!heard(eventsIn(events))) return;
+  }
 }
 
 /** An endpoint's address, for who has url and as. What is empty is left out of the query; 0 is not. */
