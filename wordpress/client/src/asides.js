@@ -1,4 +1,5 @@
 import { SECOND, keyOf } from "./words.js";
+import { RECEIPTS } from "./shown.js";
 
 /**
  * What is said beside the messages and not kept: typing, seen, delivered, signals.
@@ -32,7 +33,7 @@ export function newAsides(line) {
     add_(words) {
       const { type, channel, client_id: id, up_to: to } = words;
       const key = keyOf(type, channel, id);
-      if (type === "seen" || type === "delivered") {
+      if (RECEIPTS.includes(type)) {
         if (!(to > (read.get(key) || 0))) return;
         read.set(key, to);
       } else if (!line()) return;

@@ -80,7 +80,7 @@ export function openConnection(line, rung, patience) {
       c.wire_?.close_();
     },
   };
-  const deadline = setTimeout(() => c.over_({ lost: `no sign of life in ${patience / SECOND} s` }), patience);
+  const deadline = setTimeout(() => c.over_({ lost: "no sign of life" }), patience);
   try {
     c.wire_ = OPEN[rung](c);
   } catch (e) {

@@ -1,8 +1,8 @@
 import {
-  BEAT, HOUR, SECOND, catchUp, jitter, keyOf, newId, now, numberOf, parse, partyOf, pause, whyOf,
+  BEAT, HOUR, SECOND, catchUp, jitter, keyOf, newId, now, numberOf, parse, pause, whyOf,
 } from "./words.js";
 import { busOf, isBefore, newBroker } from "./broker.js";
-import { newShown, subjectOf } from "./shown.js";
+import { RECEIPTS, newShown, subjectOf } from "./shown.js";
 
 const MAX_SENDS = 2000; // of whose state a tab knows
 const STATES = ["failed", "pending", "stored", "delivered", "seen", "dropped"]; // of a send
@@ -112,13 +112,13 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
 
     retry(client_id) {
       const send = sends.get(client_id);
-      if (send?.state === "failed") queue({ ...send, reason: undefined, error: undefined }, "pending");
+      if (send?.state === "failed") queue(send, "pending");
       return line;
     },
 
     drop(client_id) {
       const send = sends.get(client_id);
-      if (send && STATES.indexOf(send.state) < 2) queue({ ...send }, "dropped");
+      if (send && STATES.indexOf(send.state) < 2) queue(send, "dropped");
       return line;
     },
 
@@ -299,9 +299,8 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
     return line;
   }
 
-  function queue(send, state) {
-    send.at = lastSaid = Math.max(now(), lastSaid + 1);
-    send.state = state;
+  function queue({ client_id, channel, body, as }, state) {
+    const send = { client_id, channel, body, as, state, at: lastSaid = Math.max(now(), lastSaid + 1) };
     sends.set(send.client_id, send);
     queueMicrotask(() => emit("sent", { ...send })); // once the page has its id
     post("send", { sends: [send] });
@@ -311,7 +310,6 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
 
   /** Hands events to the page, each once. */
   function deliver(events) {
-    const got = new Map(); // channel → the last of the other side's messages
     for (const told of events) {
       const { channel } = told;
       // These three are this client's own words.
@@ -324,15 +322,14 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
       }
       if (type === "message") typed(e);
       emit(type, e);
-      if (partyOf(e.from).kind === (as || "visitor")) continue;
-      if (type === "message" || type === "stored") got.set(channel, Math.max(got.get(channel) || 0, numberOf(e.id) || 0));
-      else if (type === "delivered" || type === "seen") {
+      if (e.from?.kind === (as || "visitor")) continue;
+      if (type === "message" || type === "stored") say({ type: "delivered", channel, up_to: numberOf(e.id) });
+      else if (RECEIPTS.includes(type)) {
         const key = keyOf(channel, type);
         read.set(key, Math.max(read.get(key) || 0, data.up_to));
         tick(channel);
       }
     }
-    got.forEach((upTo, channel) => say({ type: "delivered", channel, up_to: upTo }));
   }
 
   /** Somebody is typing, or not any more; after a while that is over by itself. */
@@ -362,7 +359,7 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
 
   /** Tells which sends the other side has been told and has read. */
   function tick(channel) {
-    for (const state of ["delivered", "seen"]) {
+    for (const state of RECEIPTS) {
       const upTo = read.get(keyOf(channel, state));
       sent([...sends.values()].filter((s) => s.channel === channel && s.id <= upTo).map((s) => ({ ...s, state })));
     }
@@ -398,7 +395,7 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
     try {
       return String((getToken && (await getToken())) || "");
     } catch (e) {
-      emit("error", { message: `getToken: ${e && e.message}`, status: 0, reason: "token" });
+      emit("error", { message: `getToken: ${e?.message}`, status: 0, reason: "token" });
       return "";
     }
   }

@@ -1,4 +1,4 @@
-import { SECOND, byAge, jitter, now, numberOf, partyOf, whyOf } from "./words.js";
+import { SECOND, byAge, jitter, now, numberOf, whyOf } from "./words.js";
 import { newShelf } from "./shelf.js";
 
 const MAX_SENDS = 200, MAX_BODY = 65_536; // what is kept at most; characters
@@ -59,7 +59,7 @@ export function newOutbox(owner, line, tell) {
     if (say && body.length <= MAX_FRAME) return say(words);
     open.post_("send", words).catch((e) => {
       const { refused, lost, status, reason, after } = whyOf(e);
-      const no = status < 500 && status !== 408 && status !== 429;
+      const no = status < 500 && status !== 429;
       return { state: no && "failed", reason: status === 401 ? LOGIN : reason || "status", error: refused || lost, retry_ms: after };
     }).then((answer) => answered({ ...answer, client_id, channel }));
   }
@@ -89,7 +89,7 @@ export function newOutbox(owner, line, tell) {
       for (const send of list) {
         const { client_id: id, state, body } = send;
         if (state === "dropped") settle(send);
-        else if (!sends.has(id) && sends.size >= MAX_SENDS || body.length > MAX_BODY) tell([{ ...send, state: "failed", reason: "full", error: "too much waits to be sent" }]);
+        else if (!sends.has(id) && sends.size >= MAX_SENDS || body.length > MAX_BODY) tell([{ ...send, state: "failed", reason: "full" }]);
         else if (!sends.has(id)) {
           sends.set(id, send);
           shelf.put_(send);
@@ -109,7 +109,7 @@ export function newOutbox(owner, line, tell) {
     /** Hears what everybody hears: it may be the answer too. */
     heard_({ type, channel, client_id, id, from, data }) {
       const send = sends.get(client_id);
-      if (!send || send.channel !== channel || partyOf(from).kind !== (send.as || "visitor")) return;
+      if (!send || send.channel !== channel || from?.kind !== (send.as || "visitor")) return;
         if (type === "withdrawn") settle(send, { state: "failed", reason: data?.reason, error: data?.text });
       else if (numberOf(id) && (type === "message" || type === "stored")) settle(send, { state: "stored", id });
     },

@@ -1,18 +1,19 @@
-import { isText, keyOf, numberOf, partyOf, putIn } from "./words.js";
+import { isText, keyOf, numberOf, putIn } from "./words.js";
 
 const MAX = 5000; // things that are known again
 const PENDING = 1, STORED = 2;
+const WHOLE = ["status", "presence"]; // told whole, and again after each reconnect
+export const RECEIPTS = ["delivered", "seen"]; // in this order
 
 /**
  * What an event is about, if the next one about the same takes its place: the
  * state of a channel, how far somebody has read, a message while it is pending,
- * who is typing, a signal. "" for everything else.
+ * who is typing, a signal. Something false for everything else.
  */
 export function subjectOf({ type, channel, from, client_id }) {
-  const { kind, id } = partyOf(from);
-  if (type === "status" || type === "presence") return keyOf(channel, type);
-  if (type === "seen" || type === "delivered" || type === "typing") return keyOf(channel, type, kind, id);
-  return isText(client_id) ? keyOf(channel, type === "signal" ? type : 0, kind, client_id) : "";
+  if (WHOLE.includes(type)) return keyOf(channel, type);
+  if (RECEIPTS.includes(type) || type === "typing") return keyOf(channel, type, from?.kind, from?.id);
+  return isText(client_id) && keyOf(channel, type === "signal", from?.kind, client_id);
 }
 
 /**
@@ -41,13 +42,9 @@ export function newShown() {
       const isMessage = type === "message" || type === "stored";
       const isRow = typeof id === "number" || isText(id);
       if (type === "reset") known.clear(); // ids begin again
-      if (type === "status") return differs(key, JSON.stringify(data)) && e; // told whole, and again after each reconnect
-      if (type === "presence") return data && differs(key, JSON.stringify(data)) && e;
+      if (WHOLE.includes(type)) return differs(key, JSON.stringify(data)) && e;
       if (type === "typing") return data && e;
-      if (type === "seen" || type === "delivered") {
-        const to = numberOf(data?.up_to);
-        return to > (was || 0) && differs(key, to) && e;
-      }
+      if (RECEIPTS.includes(type)) return numberOf(data?.up_to) > (was || 0) && differs(key, data.up_to) && e;
       if (type === "signal") return key && differs(key, PENDING) && e;
       if (type === "withdrawn") return was === PENDING && known.delete(key) && e;
       if (isRow && !differs(keyOf(channel, isMessage ? 0 : type, id), STORED)) return;
@@ -59,7 +56,7 @@ export function newShown() {
 
     /** Forgets how a channel is. */
     forget_(channel) {
-      for (const type of ["status", "presence"]) known.delete(keyOf(channel, type));
+      for (const type of WHOLE) known.delete(keyOf(channel, type));
     },
   };
 }

@@ -18,7 +18,7 @@ function webSocket(c) {
   socket.onclose = (e) => {
     // 4000 to 4099 say_: do not come back; but 4008 slow, 4010 limit, 4011 draining.
     const no = e.code >= 4000 && e.code < 4100 && ![4008, 4010, 4011].includes(e.code);
-    const why = e.reason || `closed with code ${e.code}`;
+    const why = e.reason || `code ${e.code}`;
     c.over_(no ? { refused: why, status: e.code, reason: "closed" } : { lost: why, cut: e.code === 1006 });
   };
   return { close_: () => socket.close(), say_: (words) => socket.send(JSON.stringify(words)) };

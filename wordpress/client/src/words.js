@@ -26,9 +26,6 @@ export const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(22))
 /** One key of parts that may be anything. */
 export const keyOf = (...parts) => JSON.stringify(parts);
 
-/** A party, of whatever stands in its place. */
-export const partyOf = (from) => from || {};
-
 /** Sets in a map what is then its youngest, and lets the oldest go beyond a size. */
 export function putIn(map, key, value, size) {
   map.delete(key);
