@@ -11,37 +11,56 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"holdline/wordpress"
 )
 
-// script is the browser client as it is served, plain and compressed.
+// script is a file for browsers as it is served, plain and compressed.
 type script struct {
+	name          string
 	plain, packed []byte
 	tag           string // of an ETag, without quotes
 }
 
-func newScript(text []byte) (*script, error) {
+// newScripts are the browser client and what stands on it.
+func newScripts() ([]*script, error) {
+	var scripts []*script
+	for _, file := range []struct {
+		name string
+		text []byte
+	}{{"client.js", wordpress.Client}, {"jquery.holdline.js", wordpress.JQuery}, {"wplc.js", wordpress.Push}} {
+		s, err := newScript(file.name, file.text)
+		if err != nil {
+			return nil, fmt.Errorf("compress %s: %w", file.name, err)
+		}
+		scripts = append(scripts, s)
+	}
+	return scripts, nil
+}
+
+func newScript(name string, text []byte) (*script, error) {
 	var packed bytes.Buffer
 	w, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
 	if err != nil {
-		return nil, fmt.Errorf("compress the browser client: %w", err)
+		return nil, err
 	}
 	if _, err := w.Write(text); err != nil {
-		return nil, fmt.Errorf("compress the browser client: %w", err)
+		return nil, err
 	}
 	if err := w.Close(); err != nil {
-		return nil, fmt.Errorf("compress the browser client: %w", err)
+		return nil, err
 	}
 	sum := sha256.Sum256(text)
-	return &script{text, packed.Bytes(), hex.EncodeToString(sum[:8])}, nil
+	return &script{name, text, packed.Bytes(), hex.EncodeToString(sum[:8])}, nil
 }
 
-// serveClient serves the browser client. It may change with the next version of
-// this program, so a browser asks again each time, and mostly gets 304.
-func (g *Gateway) serveClient(c echo.Context) error {
+// serve serves the script. It may change with the next version of this program, so a
+// browser asks again each time, and mostly gets 304.
+func (s *script) serve(c echo.Context) error {
 	r, h := c.Request(), c.Response().Header()
-	body, tag := g.client.plain, g.client.tag
+	body, tag := s.plain, s.tag
 	if acceptsGzip(r) {
-		body, tag = g.client.packed, tag+"-gzip"
+		body, tag = s.packed, tag+"-gzip"
 		h.Set("Content-Encoding", "gzip")
 	}
 	h.Set("Content-Type", "text/javascript; charset=utf-8")

@@ -11,52 +11,64 @@ import (
 	"holdline/wordpress"
 )
 
-func TestBrowserClientIsServed(t *testing.T) {
+func TestScriptsAreServed(t *testing.T) {
 	s := newSite(t)
-	get := func(headers ...string) (*http.Response, []byte) {
-		t.Helper()
-		req, err := http.NewRequest(http.MethodGet, s.base+"/client.js", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Accept-Encoding", "identity")
-		for i := 0; i < len(headers); i += 2 {
-			req.Header.Set(headers[i], headers[i+1])
-		}
-		resp, err := httpClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		body, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return resp, body
+	for _, script := range []struct {
+		name string
+		text []byte
+		most int // bytes, compressed
+	}{{"client.js", wordpress.Client, 8 << 10}, {"jquery.holdline.js", wordpress.JQuery, 2 << 10}, {"wplc.js", wordpress.Push, 4 << 10}} {
+		t.Run(script.name, func(t *testing.T) { scriptIsServed(t, s.base+"/"+script.name, script.text, script.most) })
 	}
-	plain, body := get()
-	if !bytes.Equal(body, wordpress.Client) || !strings.HasPrefix(plain.Header.Get("Content-Type"), "text/javascript") {
+}
+
+func scriptIsServed(t *testing.T, address string, text []byte, most int) {
+	plain, body := getScript(t, address, "identity", "")
+	if !bytes.Equal(body, text) || !strings.HasPrefix(plain.Header.Get("Content-Type"), "text/javascript") {
 		t.Errorf("%s, %d bytes, %v", plain.Status, len(body), plain.Header)
 	}
-	packed, body := get("Accept-Encoding", "br, gzip;q=0.8")
+	packed, body := getScript(t, address, "br, gzip;q=0.8", "")
 	zr, err := gzip.NewReader(bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(packed.Header, err)
 	}
-	if text, err := io.ReadAll(zr); err != nil || !bytes.Equal(text, wordpress.Client) {
-		t.Errorf("unpacked: %d bytes, %v", len(text), err)
+	if unpacked, err := io.ReadAll(zr); err != nil || !bytes.Equal(unpacked, text) {
+		t.Errorf("unpacked: %d bytes, %v", len(unpacked), err)
 	}
-	if len(body) > 8<<10 {
-		t.Errorf("the client has %d bytes compressed", len(body))
+	if len(body) > most {
+		t.Errorf("it has %d bytes compressed", len(body))
 	}
 	if plain.Header.Get("ETag") == packed.Header.Get("ETag") {
 		t.Error("both have the tag", plain.Header.Get("ETag"))
 	}
 	for _, coding := range []string{"identity", "gzip"} {
-		first, _ := get("Accept-Encoding", coding)
-		again, body := get("Accept-Encoding", coding, "If-None-Match", first.Header.Get("ETag"))
+		first, _ := getScript(t, address, coding, "")
+		again, body := getScript(t, address, coding, first.Header.Get("ETag"))
 		if again.StatusCode != http.StatusNotModified || len(body) > 0 {
 			t.Errorf("%s: asked again: %s, %d bytes", coding, again.Status, len(body))
 		}
 	}
+}
+
+// getScript asks for a script with an Accept-Encoding, and a tag that the browser has.
+func getScript(t *testing.T, address, coding, tag string) (*http.Response, []byte) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Accept-Encoding", coding)
+	if tag != "" {
+		req.Header.Set("If-None-Match", tag)
+	}
+	resp, err := httpClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, body
 }

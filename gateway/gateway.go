@@ -28,7 +28,6 @@ import (
 	"holdline/internal/wpconfig"
 	"holdline/poll"
 	"holdline/sse"
-	"holdline/wordpress"
 	"holdline/wpdb"
 	"holdline/ws"
 )
@@ -65,7 +64,7 @@ type Gateway struct {
 	upstream  *upstream // nil without wordpress.upstream, and so is
 	proxy     *httputil.ReverseProxy
 	direct    *http.Transport // to the site's own address
-	client    *script         // the browser client
+	scripts   []*script       // for browsers
 	listener  net.Listener
 	admin     net.Listener
 	// sameSite heads all answers to requests without an Origin: one map, never
@@ -118,7 +117,7 @@ func New(opt Options) (*Gateway, error) {
 	}
 	g.direct = &http.Transport{IdleConnTimeout: 30 * time.Second}
 	var err error
-	if g.client, err = newScript(wordpress.Client); err != nil {
+	if g.scripts, err = newScripts(); err != nil {
 		return nil, err
 	}
 	return g, nil

@@ -37,8 +37,10 @@ func (g *Gateway) routes() http.Handler {
 	base.POST("/send", g.serveSend)
 	base.POST("/signal", g.serveSignal)
 	base.GET("/info", g.serveInfo)
-	base.GET("/client.js", g.serveClient)
-	base.HEAD("/client.js", g.serveClient)
+	for _, s := range g.scripts {
+		base.GET("/"+s.name, s.serve)
+		base.HEAD("/"+s.name, s.serve)
+	}
 	base.POST("/wake", g.serveWake)
 	base.POST("/ajax", g.serveRerouted)
 	base.OPTIONS("/*", g.servePreflight)
