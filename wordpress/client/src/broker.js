@@ -1,5 +1,7 @@
 // Broker and tabs speak over a bus: a BroadcastChannel, or functions of this page
-// where there is none.
+// where there is none. What they say is a list: a word, who says it, and the rest.
+// A tab says it by its id; a broker is {term, kind, to}, where `to` is a tab's id,
+// or nothing when all are meant.
 
 import { BEAT, SECOND, now, putIn } from "./words.js";
 import { newAsides } from "./asides.js";
@@ -41,22 +43,22 @@ export function newBroker(name, kind, owner) {
   const members = new Map();
   const states = new Map(); // subject → last event about it, for who comes later
   const open = () => line?.current && line;
-  const outbox = newOutbox(owner, open, (sends) => post("sent", { sends }));
+  const outbox = newOutbox(owner, open, (sends) => post("sent", "", sends));
   const asides = newAsides(open);
   let n = 0; // words said
   let line, begun, first, told, tokenCame, covering;
 
-  const bus = busOf(name, kind === "tab", (m) => {
-    const { t, id } = m;
-    if (t === "lead" && m.term > term) close(); // somebody else leads
-    else if (t === "join") join(m);
-    else if (t === "leave") leave(id);
-    else if (t === "send") outbox.add_(m.sends);
-    else if (t === "say") asides.add_(m.words);
-    else if (t === "token") tokenCame?.(m.token);
-    else if (t === "wake") line?.wake_(m.hard);
-    else if (t === "ping") line?.latency_().then((ms) => post("pong", { to: id, ms }), () => {});
-  });
+  const hears = {
+    lead: (other) => other.term > term && close(), // somebody else leads
+    join,
+    leave,
+    send: (id, sends) => outbox.add_(sends),
+    say: (id, words) => asides.add_(words),
+    token: (id, token) => tokenCame?.(token),
+    wake: (id, hard) => line?.wake_(hard),
+    ping: (id) => line?.latency_().then((ms) => post("pong", id, ms), () => {}),
+  };
+  const bus = busOf(name, kind === "tab", ([word, ...more]) => hears[word]?.(...more));
 
   /** Every member answers with its join; who has not for long is gone. */
   function beat() {
@@ -65,16 +67,16 @@ export function newBroker(name, kind, owner) {
     outbox.run_();
   }
 
-  function post(t, more) {
-    bus.post_({ t, term, kind, ...more });
+  function post(word, to, ...more) {
+    bus.post_([word, { term, kind, to }, ...more]);
   }
 
-  function join(m) {
-    const { id, channels, token } = m;
+  function join(id, m) {
+    const { channels, token } = m;
     const known = members.get(id);
     const changed = !known || channels.join() !== known.channels.join();
     members.set(id, { ...m, heard_: now(), fresh_: changed || known.fresh_ });
-    if (!known) outbox.loaded_.then(() => post("sent", { to: id, sends: outbox.all_() }));
+    if (!known) outbox.loaded_.then(() => post("sent", id, outbox.all_()));
     if (!line) start(m);
     if (!begun) return gather(id);
     if (!changed) return;
@@ -90,19 +92,19 @@ export function newBroker(name, kind, owner) {
     line = newLine(url, as, memory, {
       token: askToken,
       sent: outbox.answered_,
-      error: (why) => post("error", { why }),
-      remember: (remembered) => post("memory", { memory: remembered }),
+      error: (why) => post("error", "", why),
+      remember: (remembered) => post("memory", "", remembered),
       events(events, cursor) {
         for (const e of events) {
           keep(e);
           outbox.heard_(e);
         }
         n++;
-        post("events", { n, begun, events, cursor });
+        post("events", "", n, begun, events, cursor);
       },
       state(news) {
         told = news;
-        post("state", told);
+        post("state", "", told);
         welcome();
         if (told.state !== "open") return;
         cover(); // more may have been wanted meanwhile
@@ -168,7 +170,7 @@ export function newBroker(name, kind, owner) {
   /** New channels that may not be read: the rest stays as it is, and who asked is told. */
   function exclude(channels, why) {
     members.forEach((m) => { m.channels = m.channels.filter((name) => !channels.includes(name)); });
-    post("error", { why, channels });
+    post("error", "", why, channels);
   }
 
   /** Tells new members that from here on they hear everything. */
@@ -179,7 +181,7 @@ export function newBroker(name, kind, owner) {
       const { channels } = m;
       if (!m.fresh_ || !channels.every((name) => current.channels.includes(name))) return;
       m.fresh_ = false;
-      post("welcome", { to: id, n, cursor: line.cursor, told, states: [...states.values()].filter((e) => channels.includes(e.channel)) });
+      post("welcome", id, n, line.cursor, told, [...states.values()].filter((e) => channels.includes(e.channel)));
     });
   }
 
@@ -196,7 +198,7 @@ export function newBroker(name, kind, owner) {
     if (!able) return "";
     return new Promise((resolve) => {
       tokenCame = resolve;
-      post("token?", { to: able[0] });
+      post("token?", able[0]);
       setTimeout(resolve, 10 * SECOND, "");
     });
   }

@@ -48,7 +48,7 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
     const hard = type === "online";
     if (type === "pagehide") stop();
     else if (persisted) start();
-    else if (hard || !document.hidden) post("wake", { hard });
+    else if (hard || !document.hidden) post("wake", hard);
   };
 
   const line = {
@@ -212,58 +212,59 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
 
   // ---- What is said between a tab and its broker.
 
-  function post(t, more) {
-    bus?.post_({ t, id, ...more });
+  function post(word, ...more) {
+    bus?.post_([word, id, ...more]);
   }
 
   function join() {
     post("join", { url, as, channels, at, cursor, token, renews: Boolean(getToken), memory: recall() });
   }
 
-  function hear(m) {
-    const { t } = m;
-    if (t === "token") token = m.token || token;
-    if (!m.term || m.term < term) return; // of another tab, or of a broker that has gone
-    const first = m.term > term, mine = m.to === id;
-    term = m.term;
+  const hears = {
+    lead: join,
+    state: tell,
+    error: failed,
+    memory: store,
+    "token?": () => fresh().then((newer) => post("token", token = newer || token)),
+    pong: (ms) => pings.splice(0).forEach((resolve) => resolve(ms)),
+    sent,
+
+    welcome(n, stands, state, states) {
+      if (at && (at[0] !== term || at[1] !== n)) missing.push([cursor, channels]);
+      at = [term, n];
+      cursor = stands || cursor;
+      if (state.state !== told.state || state.transport !== told.transport) tell(state);
+      missing.splice(0).forEach((gap) => replay(...gap));
+      live(states);
+    },
+
+    /** The broker's next word, or one is missing before it. */
+    events(n, begun, events, stands) {
+      if (!at) return;
+      const next = term === at[0] ? n === at[1] + 1 : n === 1 && !isBefore(at, begun);
+      const before = cursor;
+      at = [term, n];
+      cursor = stands || before;
+      if (!next && before) replay(before, channels);
+      live(events);
+    },
+  };
+
+  function hear([word, from, ...more]) {
+    if (word === "token") token = more[0] || token; // of another tab
+    if (!(from.term >= term)) return; // of another tab, or of a broker that has gone
+    const { kind, to } = from;
+    const first = from.term > term;
+    term = from.term;
     heard = now();
-    role = m.kind === "leader" && !broker ? "follower" : m.kind;
+    role = kind === "leader" && !broker ? "follower" : kind;
     if (first) {
-      if (m.kind === "worker" && navigator.locks) elect(); // a worker that dies is replaced by a tab
-      post("send", { sends: those(["pending", "dropped"]) }); // it may have heard of none
+      if (kind === "worker" && navigator.locks) elect(); // a worker that dies is replaced by a tab
+      post("send", those(["pending", "dropped"])); // it may have heard of none
     }
-    if (t === "lead") join();
-    else if (t === "welcome" && mine) welcomed(m);
-    else if (t === "events") placed(m);
-    else if (t === "sent" && (mine || !m.to)) {
-      sent(m.sends);
-      if (mine) isReady();
-    }
-    else if (t === "state") tell(m);
-    else if (t === "error") failed(m);
-    else if (t === "memory") store(m.memory);
-    else if (t === "token?" && mine) fresh().then((newer) => post("token", { token: token = newer || token }));
-    else if (t === "pong" && mine) pings.splice(0).forEach((resolve) => resolve(m.ms));
-  }
-
-  function welcomed(m) {
-    if (at && (at[0] !== m.term || at[1] !== m.n)) missing.push([cursor, channels]);
-    at = [m.term, m.n];
-    cursor = m.cursor || cursor;
-    if (m.told.state !== told.state || m.told.transport !== told.transport) tell(m.told);
-    missing.splice(0).forEach((gap) => replay(...gap));
-    live(m.states);
-  }
-
-  /** Hears the broker's next word, or finds that one is missing before it. */
-  function placed(m) {
-    if (!at) return;
-    const next = m.term === at[0] ? m.n === at[1] + 1 : m.n === 1 && !isBefore(at, m.begun);
-    const before = cursor;
-    at = [m.term, m.n];
-    cursor = m.cursor || before;
-    if (!next && before) replay(before, channels);
-    live(m.events);
+    if (to && to !== id) return;
+    hears[word]?.(...more);
+    if (to && word === "sent") isReady();
   }
 
   /** Reads what came after a cursor, while what is live waits behind it. */
@@ -282,7 +283,7 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
         const why = whyOf(e);
         more = !why.refused;
         if (more) await pause(why.after || jitter(failures++));
-        else failed({ why });
+        else failed(why);
       }
       if (run !== started) return;
     }
@@ -295,7 +296,7 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
   }
 
   function say(words) {
-    post("say", { words: JSON.parse(JSON.stringify({ ...words, as })) }); // not everything can be copied to a worker
+    post("say", JSON.parse(JSON.stringify({ ...words, as }))); // not everything can be copied to a worker
     return line;
   }
 
@@ -303,7 +304,7 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
     const send = { client_id, channel, body, as, state, at: lastSaid = Math.max(now(), lastSaid + 1) };
     sends.set(send.client_id, send);
     queueMicrotask(() => emit("sent", { ...send })); // once the page has its id
-    post("send", { sends: [send] });
+    post("send", [send]);
   }
 
   // ---- What the page hears.
@@ -372,7 +373,7 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
     emit("state", told);
   }
 
-  function failed({ why, channels: given }) {
+  function failed(why, given) {
     const mine = given && given.filter((channel) => channels.includes(channel));
     if (mine && !mine.length) return;
     if (mine) channels = channels.filter((channel) => !mine.includes(channel));

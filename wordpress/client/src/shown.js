@@ -42,7 +42,7 @@ export function newShown() {
       const isMessage = type === "message" || type === "stored";
       const isRow = typeof id === "number" || isText(id);
       if (type === "reset") known.clear(); // ids begin again
-      if (WHOLE.includes(type)) return differs(key, JSON.stringify(data)) && e;
+      if (WHOLE.includes(type)) return differs(key, keyOf(data)) && e;
       if (type === "typing") return data && e;
       if (RECEIPTS.includes(type)) return numberOf(data?.up_to) > (was || 0) && differs(key, data.up_to) && e;
       if (type === "signal") return key && differs(key, PENDING) && e;

@@ -171,7 +171,7 @@ test("a refused line is tried again when somebody new comes", async () => {
   assert.equal(tab.state, "refused");
   const before = gateway.count();
   const bus = busOf([...rooms.keys()][0], true, () => {});
-  bus.post_({ t: "join", id: "new", url: "http://x.test/v1", channels: ["a/1"], cursor: "", token: "" });
+  bus.post_(["join", "new", { url: "http://x.test/v1", channels: ["a/1"], cursor: "", token: "" }]);
   await pass(60_000);
   assert.equal(gateway.count(), before + 2);
 });
@@ -218,7 +218,7 @@ function members(name, ...joins) {
   const heard = [];
   const bus = busOf(name, true, (m) => {
     heard.push(m);
-    if (m.t === "lead") joins.forEach((join) => bus.post_({ t: "join", url: "http://x.test/v1", token: "", ...join }));
+    if (m[0] === "lead") joins.forEach(({ id, ...join }) => bus.post_(["join", id, { url: "http://x.test/v1", token: "", ...join }]));
   });
   return { bus, heard };
 }
@@ -237,10 +237,10 @@ test("a new leader begins where the member stands that has heard least", async (
   assert.equal(query.get("cursor"), "88");
   assert.equal(query.get("channels"), "a/1,b/1,c/1");
   assert.equal(gateway.count(), 1);
-  bus.post_({ t: "leave", id: "4" });
+  bus.post_(["leave", "4"]);
   await pass(5000);
   assert.equal(gateway.asked.at(-1).query.get("channels"), "a/1,b/1");
-  for (const id of ["1", "2", "3"]) bus.post_({ t: "leave", id });
+  for (const id of ["1", "2", "3"]) bus.post_(["leave", id]);
   await pass(10);
   assert.equal(gateway.sockets.length, 0, "nobody listens any more");
   broker.close_();
@@ -250,7 +250,7 @@ test("a new leader begins where the member stands that has heard least", async (
 test("members that answer no longer are gone", async () => {
   const { bus, heard } = members("gone");
   const broker = newBroker("gone", "tab", "gone");
-  const join = { t: "join", id: "1", url: "http://x.test/v1", channels: ["a/1"], at: null, cursor: "" };
+  const join = ["join", "1", { url: "http://x.test/v1", channels: ["a/1"], at: null, cursor: "" }];
   bus.post_(join);
   await pass(10);
   bus.post_(join); // the answer to its question
@@ -258,7 +258,7 @@ test("members that answer no longer are gone", async () => {
   assert.equal(gateway.sockets.length, 1);
   await pass(120_000);
   assert.equal(gateway.sockets.length, 0);
-  assert.ok(heard.some((m) => m.t === "welcome"));
+  assert.ok(heard.some((m) => m[0] === "welcome"));
   broker.close_();
   bus.close_();
 });
