@@ -240,8 +240,9 @@ func TestCheckStream(t *testing.T) {
 // who chat.
 func TestChecksAreBounded(t *testing.T) {
 	s := newSite(t, with(func(c *config.Config) { c.Limits.Connections, c.Limits.PerAddress = 1, 1 }))
+	var last *websocket.Conn
 	for range 20 {
-		openCheckSocket(t, s, "a")
+		last = openCheckSocket(t, s, "a")
 	}
 	resp, a := s.check("poll", "a&wait=0.1")
 	if resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(a.Error, "too many checks") || resp.Header.Get("Retry-After") == "" {
@@ -256,6 +257,11 @@ func TestChecksAreBounded(t *testing.T) {
 	if resp, _ := s.check("poll", "a&wait=0.1", "X-Forwarded-For", "203.0.113.7"); resp.StatusCode != http.StatusOK {
 		t.Error("another address:", resp.Status)
 	}
+	last.CloseNow()
+	s.await(t, "there is room again", func() bool {
+		resp, _ := s.check("poll", "a&wait=0.1")
+		return resp.StatusCode == http.StatusOK
+	})
 	id := s.chat(3)
 	c := openWS(t, s, fmt.Sprintf("wplc/%d", id), "")
 	defer c.close()
