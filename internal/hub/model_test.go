@@ -20,7 +20,8 @@ import (
 // back with their last cursor, also to here from another node.
 //
 // After every single delivery a client's cursor must tell exactly the rows that
-// it has, and in the end everybody has everything once.
+// it has, and in the end everybody has everything once. Beside the rows things are
+// told that are not stored, some of them pending messages; see tellmodel_test.go.
 func TestHubModel(t *testing.T) {
 	for run := range 6 {
 		t.Run(strconv.Itoa(run), func(t *testing.T) { rapid.Check(t, checkHub) })
@@ -43,6 +44,10 @@ func checkHub(rt *rapid.T) {
 			"fail":      func(rt *rapid.T) { w.anySource(rt).fail = rapid.Bool().Draw(rt, "fail") },
 			"sweep":     func(*rapid.T) { w.hub.sweep(time.Now().Add(time.Hour)) },
 			"truncate":  w.truncate,
+			"pend":      w.pend,
+			"withdraw":  w.withdraw,
+			"tell":      w.tell,
+			"forget":    w.forget,
 			"drop":      w.drop,
 		})
 	}
@@ -53,11 +58,14 @@ type world struct {
 	hub     *Hub
 	sources []*modelSource
 	clients []*modelClient
+	typed   int             // tellings that nobody keeps
+	pended  map[string]bool // messages that were told as pending, by key
 }
 
 // modelSource is a table, its tail and, in elsewhere, another node's.
 type modelSource struct {
 	name            string
+	epoch           int // how often ids began again
 	table           table
 	here, elsewhere node
 	awake           bool
@@ -86,6 +94,7 @@ func (s *modelSource) Rows(_ context.Context, names []string, after, upTo int64,
 		}
 		if names == nil || slices.ContainsFunc(names, func(n string) bool { return channel == s.name+"/"+n }) {
 			events = append(events, message(id, channel, chat.Mark{}))
+			s.sign(events)
 		}
 		if len(events) == limit {
 			return events, id, nil
@@ -95,7 +104,7 @@ func (s *modelSource) Rows(_ context.Context, names []string, after, upTo int64,
 }
 
 func newWorld() *world {
-	w := &world{hub: New(Options{Senders: 2, Linger: time.Nanosecond})}
+	w := &world{hub: New(Options{Senders: 2, Linger: time.Nanosecond}), pended: map[string]bool{}}
 	for _, name := range []string{"a", "b"} {
 		s := &modelSource{name: name}
 		s.forget()
@@ -106,6 +115,7 @@ func newWorld() *world {
 }
 
 func (s *modelSource) forget() {
+	s.epoch++
 	s.table = table{rows: map[int64]string{}, dead: map[int64]bool{}, next: 1}
 	s.here, s.elsewhere = node{all: []chat.Mark{{}}}, node{all: []chat.Mark{{}}}
 }
@@ -159,9 +169,11 @@ func (w *world) tickOf(rt *rapid.T, s *modelSource) {
 	case !s.awake:
 		s.awake = true
 		s.here.read(rt, &s.table, "")
+		w.forgetUnread(s)
 		err = w.hub.Publish(ctx, chat.Batch{Source: s.name, Mark: s.here.mark, Fresh: s.tickets})
 	default:
 		events := s.here.read(rt, &s.table, "")
+		s.sign(events)
 		err = w.hub.Publish(ctx, chat.Batch{Source: s.name, Events: events, Mark: s.here.mark, Fresh: s.tickets})
 	}
 	if err != nil {
@@ -238,11 +250,12 @@ func (w *world) sendAll() {
 // settle lets everything come to rest and looks at what everybody has.
 func (w *world) settle(rt *rapid.T) {
 	for _, c := range w.clients {
-		if c.sub == nil || c.sub.gone.Load() {
+		if c.oneOff || c.sub.gone.Load() {
+			c.sub.Close()
 			c.oneOff = false
 			w.subscribe(rt, c)
 		}
-		c.oneOff, c.stuck = false, false
+		c.stuck = false
 	}
 	for _, s := range w.sources {
 		s.fail = false
@@ -255,16 +268,12 @@ func (w *world) settle(rt *rapid.T) {
 		for _, s := range w.sources {
 			w.tickOf(rt, s)
 		}
-		for _, c := range w.clients {
-			if c.sub.gone.Load() { // a one-off that was answered just now
-				w.subscribe(rt, c)
-			}
-		}
 	}
 	for _, c := range w.clients {
 		if !c.sub.live.Load() {
 			rt.Fatalf("a client of %v never went live", c.channels)
 		}
+		c.checkBoard("in the end")
 		for _, s := range w.sources {
 			c.checkAll(rt, s)
 		}

@@ -15,6 +15,7 @@ type modelClient struct {
 	channels []string
 	oneOff   bool
 	stuck    bool // it does not take its slices
+	tellings modelTellings
 	sub      *Sub
 	cursor   string
 	base     map[string]chat.Mark // where it began, by source
@@ -37,6 +38,7 @@ func (w *world) arrive(rt *rapid.T) {
 		world: w, base: map[string]chat.Mark{}, got: map[string]map[int64]bool{"a": {}, "b": {}}, resets: map[string]int{},
 		channels: rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a/0", "a/1", "b/0", "b/1"}), 1, 3, rapid.ID).Draw(rt, "channels"),
 		oneOff:   rapid.Bool().Draw(rt, "poll"),
+		tellings: newModelTellings(rt),
 	}
 	if rapid.Bool().Draw(rt, "with cursor") {
 		var from chat.Cursor
@@ -59,13 +61,17 @@ func (w *world) arrive(rt *rapid.T) {
 
 func (w *world) subscribe(rt *rapid.T, c *modelClient) {
 	c.rt = rt
-	want := Subscription{Channels: c.channels, OneOff: c.oneOff, Drained: func() bool { return !c.stuck }}
+	want := Subscription{Channels: c.channels, Who: c.tellings.who, OneOff: c.oneOff, Drained: func() bool { return !c.stuck }}
 	if c.cursor != "" {
 		from, err := chat.ParseCursor(c.cursor)
 		if err != nil {
 			rt.Fatal(err)
 		}
+		from = from.WithTag(c.tellings.tag)
 		want.From = &from
+	}
+	if !c.oneOff {
+		c.tellings.anew() // a stream is a new page; polls go on
 	}
 	c.stuck = rapid.Bool().Draw(rt, "stuck")
 	if err := w.hub.Subscribe(c, want, func(s *Sub) { c.sub = s }); err != nil {
@@ -84,11 +90,19 @@ func (w *world) leave(rt *rapid.T) {
 	c.sub.Close()
 }
 
-func (c *modelClient) Live(cursor string, _ *Delivery) {
+func (c *modelClient) Live(cursor string, states *Delivery) {
 	if c.sub.gone.Load() {
 		c.rt.Fatal("live after it was closed")
 	}
 	c.standAt(cursor)
+	if !c.oneOff {
+		c.tellings.anew()
+	}
+	if states != nil {
+		c.Deliver(states)
+	}
+	c.checkBoard("going live")
+	c.tellings.held = c.pendingOnBoard()
 }
 
 func (c *modelClient) Deliver(d *Delivery) {
@@ -98,7 +112,11 @@ func (c *modelClient) Deliver(d *Delivery) {
 	if c.oneOff {
 		c.sub.Close()
 	}
+	c.listen(d)
 	for _, e := range d.Events {
+		if e.Cursor == "" {
+			continue // no row
+		}
 		source := e.Channel[:1]
 		switch {
 		case !slices.Contains(c.channels, e.Channel):
@@ -115,7 +133,14 @@ func (c *modelClient) Deliver(d *Delivery) {
 		}
 		c.standAt(e.Cursor)
 	}
-	if d.Cursor != c.cursor {
+	switch standing, live := c.sub.Cursor(); {
+	case d.Cursor == "" && !live:
+		c.rt.Fatal("told what is not stored while it was late")
+	case d.Cursor == "":
+		c.standAt(standing) // as a poll answers, or the next heartbeat tells
+	case d.Events[0].Cursor == "":
+		c.standAt(d.Cursor)
+	case d.Cursor != c.cursor:
 		c.rt.Fatalf("a delivery's cursor %s is not its last event's, %s", d.Cursor, c.cursor)
 	}
 }

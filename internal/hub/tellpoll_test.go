@@ -104,3 +104,42 @@ func TestPollThatPendingAndRowReachAtOnce(t *testing.T) {
 		wantNews(t, live, "pending anna, stored 1 anna")
 	})
 }
+
+// What is not for the poll is nothing to it, also when it comes back.
+func TestPollDoesNotMindNotesForOthers(t *testing.T) {
+	inBubble(t, Options{}, func(t *testing.T, h *Hub, src *fakeSource) {
+		src.begin(t)
+		c := pollAs(t, h, visitor, "0", "a/1")
+		h.tellAndWait(presence("a/1", `{"n":1}`))
+		wantNews(t, c, `presence {"n":1}`)
+		c = pollAs(t, h, visitor, c.next(), "a/1")
+		for i, secret := range []Telling{typing("a/1"), typing("a/1")} {
+			secret.Keep = "secret"
+			secret.To, secret.Except = []*chat.Party{agent, nil}[i], []*chat.Party{nil, visitor}[i]
+			h.tellAndWait(secret)
+			wantNews(t, pollAs(t, h, visitor, c.next(), "a/1"), "")
+		}
+		wantNews(t, c, "")
+		wantNews(t, pollAs(t, h, agent, c.next(), "a/1"), `presence {"n":1}, typing {}`)
+	})
+}
+
+// A poll that has one of the rows from another node is told the other, and comes
+// back with a digest of neither.
+func TestPollSkipsAndIsToldWhatIsStored(t *testing.T) {
+	inBubble(t, Options{}, func(t *testing.T, h *Hub, src *fakeSource) {
+		src.publish(t, chat.Batch{Mark: mark(3, 2)})
+		h.Tell(presence("a/1", `{"n":1}`))
+		h.Tell(pendingMessage("a/1", "carl"))
+		c := poll(t, h, "3", "a/1")
+		wantNews(t, c, `presence {"n":1}, pending carl`)
+		c = poll(t, h, c.next(), "a/1")
+		src.last = 1
+		rows := src.written("a/1", "anna", "bert", "carl")
+		rows = []chat.Event{rows[0], rows[2]}
+		rows[0].Mark, rows[1].Mark = mark(3), mark(4)
+		src.publish(t, chat.Batch{Events: rows, Mark: mark(4)})
+		wantNews(t, c, "stored 4 carl")
+		wantNews(t, poll(t, h, c.next(), "a/1"), "")
+	})
+}
