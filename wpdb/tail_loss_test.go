@@ -72,6 +72,7 @@ func TestNothingIsLost(t *testing.T) {
 	if err := srv.Kill(); err != nil {
 		t.Fatal(err)
 	}
+	await(t, ctx, "the tail to miss the server", func() bool { return tail.Stats().Errors > 0 })
 	if err := srv.Restart(ctx); err != nil {
 		t.Fatal(err)
 	}
