@@ -15,7 +15,7 @@ function open(name, options) {
   for (const type of ['message', 'status', 'reset']) {
     line.on(type, (e) => {
       one.first = one.first ?? at();
-      one.heard.push({ type, id: Number.isSafeInteger(e.id) ? e.id : 0, channel: e.channel, body: String(e.body ?? ''), at: Date.now() });
+      one.heard.push({ type, id: Number.isSafeInteger(e.id) ? e.id : 0, channel: e.channel, body: typeof e.body === 'string' ? e.body : '', at: Date.now() });
     });
   }
   line.on('state', (s) => one.states.push({ ...s, at: at() }));
