@@ -73,6 +73,8 @@ type site struct {
 	opt  gateway.Options
 	gw   *gateway.Gateway
 	base string // URL of the gateway with its base path
+	// rewire changes the gateway's backend; nil for nothing.
+	rewire func(*gateway.Backend)
 	stop func() // ends the gateway, once
 }
 
@@ -88,6 +90,15 @@ func portable(o *gateway.Options) { o.Portable = true }
 // newSite starts a gateway on a database of the test's own and stops it after
 // the test. The gateway's database user may only SELECT.
 func newSite(tb testing.TB, options ...option) *site {
+	tb.Helper()
+	s := prepareSite(tb, options...)
+	s.start()
+	s.awaitReady()
+	return s
+}
+
+// prepareSite is newSite without the start.
+func prepareSite(tb testing.TB, options ...option) *site {
 	tb.Helper()
 	var schema []byte
 	for _, file := range []string{"wordpress.sql", "wplc-8.sql"} {
@@ -118,8 +129,6 @@ func newSite(tb testing.TB, options ...option) *site {
 		o(&opt)
 	}
 	s.opt = opt
-	s.start()
-	s.awaitReady()
 	return s
 }
 
@@ -130,6 +139,9 @@ func (s *site) start() {
 	gw, err := gateway.New(opt)
 	if err != nil {
 		s.tb.Fatal(err)
+	}
+	if s.rewire != nil {
+		gw.Rewire(s.rewire)
 	}
 	if err := gw.Listen(); err != nil {
 		s.tb.Fatal(err)
