@@ -19,6 +19,7 @@ import (
 
 	"holdline/config"
 	"holdline/gateway"
+	"holdline/internal/outbox"
 	"holdline/internal/token"
 )
 
@@ -82,6 +83,7 @@ type demoSite struct {
 	log      *slog.Logger
 	out      io.Writer
 	clients  clientsCommand
+	desk     *desk // while it runs
 	// onReady, for tests, hears the site's address once everything answers.
 	onReady func(url string)
 }
@@ -96,15 +98,23 @@ func (d *demoSite) run(ctx context.Context) (err error) {
 		}
 		return err
 	}
+	d.desk = desk
 	defer func() { err = errors.Join(err, desk.close()) }()
 
-	page := newDemoPage(desk, token.Keys{Secret: []byte(d.cfg.Auth.Secret.Reveal())}, d.log)
+	if d.cfg.Spool.Dir, err = os.MkdirTemp("", "holdline-demo"); err != nil {
+		d.log.Warn("the panes cannot send: there is no folder for messages on their way", "error", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(d.cfg.Spool.Dir)) }()
+	store := &demoStore{desk: desk}
+	page := newDemoPage(desk, store, token.Keys{Secret: []byte(d.cfg.Auth.Secret.Reveal())}, d.log)
 	defer page.close()
-	g, url, err := d.gateway(desk, page.routes())
+	g, url, err := d.gateway(desk, store, page.routes())
 	if err != nil {
 		return err
 	}
-	page.open(g, url, d.cfg.BasePath, d.clients)
+	if err := page.open(g, url, d.cfg.BasePath, d.clients); err != nil {
+		return err
+	}
 	if err := desk.settle(ctx, url); err != nil {
 		return err
 	}
@@ -137,7 +147,7 @@ func (d *demoSite) openDesk(ctx context.Context) (*desk, error) {
 }
 
 // gateway binds the addresses; url is where a browser on this machine finds it.
-func (d *demoSite) gateway(desk *desk, routes http.Handler) (g *gateway.Gateway, url string, err error) {
+func (d *demoSite) gateway(desk *desk, store outbox.Store, routes http.Handler) (g *gateway.Gateway, url string, err error) {
 	mayMove := d.cfg.Origins()["listen"] == "default"
 	if d.cfg.Listen, err = freeAddress(d.cfg.Listen, mayMove); err != nil {
 		return nil, "", fmt.Errorf("listen for browsers: %w", err)
@@ -151,7 +161,7 @@ func (d *demoSite) gateway(desk *desk, routes http.Handler) (g *gateway.Gateway,
 		host = "127.0.0.1"
 	}
 	g, err = gateway.New(gateway.Options{
-		Config: d.cfg, Logger: d.log, Version: versionText(), Connect: desk.connect, Routes: routes,
+		Config: d.cfg, Logger: d.log, Version: versionText(), Connect: desk.connect, Routes: routes, Store: store,
 	})
 	if err != nil {
 		return nil, "", err

@@ -14,6 +14,8 @@ const (
 	demoChat    = 1
 	demoVisitor = "Ann"
 	demoAgent   = "Kim"
+	// demoAgentUser is the agent's WordPress user.
+	demoAgentUser = 1
 )
 
 // Values of wplc_chat_sessions.status that the demo sets (functions.php:1377 of
@@ -29,6 +31,8 @@ type saying struct {
 	who  string // chat.KindVisitor, chat.KindAgent, chat.KindSystem or saidForAgents
 	text string
 	rung bool // the doorbell is rung afterwards
+	// clientID is the sender's id of what came through Holdline; "" for the rest.
+	clientID string
 }
 
 // desk is where the demo writes, in PHP's place.
@@ -56,6 +60,10 @@ type writer interface {
 	// move sets the status of the chat and stores a note about it, in one
 	// transaction.
 	move(ctx context.Context, status int, note saying) (receipt, error)
+	// find returns the row above after that a sender's client gave an id, or 0.
+	find(ctx context.Context, who, clientID string, after int64) (int64, error)
+	// chatStatus is the chat's status now.
+	chatStatus(ctx context.Context) (int, error)
 	// queries is how many queries Holdline has made so far, as the server
 	// counts them.
 	queries(ctx context.Context) (int64, error)

@@ -40,7 +40,7 @@ func (d *runningDemo) listen(transport string, p pane) *listener {
 		events: make(chan chat.Event, 100), seen: make(map[int64]bool), ended: make(chan error, 1),
 	}
 	query := url.Values{"channels": {strings.Join(p.Channels, ",")}, "cursor": {"0"}}
-	at := d.url + d.session.Base + "/" + transport + "?"
+	at := d.url + d.site.cfg.BasePath + "/" + transport + "?"
 	run := map[string]func() error{
 		"ws":   func() error { return l.webSocket(ctx, at+query.Encode()+"&token="+p.Token) },
 		"sse":  func() error { return l.eventSource(ctx, at+query.Encode()+"&token="+p.Token) },

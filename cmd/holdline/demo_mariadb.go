@@ -101,8 +101,18 @@ func (m *mariadbDesk) fill(ctx context.Context, password string) error {
 	if _, err := m.root.ExecContext(ctx, openChat, demoChat, demoVisitor, chatPending); err != nil {
 		return err
 	}
+	// Whom the plugin takes for an agent (functions.php, wplc_user_is_agent).
+	_, err = m.root.ExecContext(ctx, `INSERT INTO wp_users (ID, user_login, user_pass, user_nicename, display_name) VALUES (?, ?, '!', ?, ?)`,
+		demoAgentUser, demoAgent, demoAgent, demoAgent)
+	if err != nil {
+		return err
+	}
+	_, err = m.root.ExecContext(ctx, `INSERT INTO wp_usermeta (user_id, meta_key, meta_value) VALUES (?, 'wplc_ma_agent', '1')`, demoAgentUser)
+	if err != nil {
+		return err
+	}
 	_, err = m.root.ExecContext(ctx, insertMessage, demoChat, "System notification",
-		"User is browsing the demo", originates[saidForAgents], "")
+		"User is browsing the demo", originates[saidForAgents], "", "")
 	return err
 }
 
@@ -124,7 +134,7 @@ var originates = map[string]int{chat.KindSystem: 0, chat.KindAgent: 1, chat.Kind
 
 const insertMessage = `INSERT INTO wp_wplc_chat_msgs
 	(chat_sess_id, msgfrom, msg, timestamp, status, originates, other, rel, afrom, ato)
-	VALUES (?, ?, ?, UTC_TIMESTAMP(), 0, ?, ?, '', 0, 0)`
+	VALUES (?, ?, ?, UTC_TIMESTAMP(), 0, ?, ?, ?, 0, 0)`
 
 // say implements writer.
 func (m *mariadbDesk) say(ctx context.Context, s saying) (receipt, error) {
@@ -155,7 +165,7 @@ func (m *mariadbDesk) commit(ctx context.Context, s saying, also func(*sql.Tx) e
 		return r, fmt.Errorf("store a message: %w", err)
 	}
 	from, text, other := columns(s)
-	result, err := tx.ExecContext(ctx, insertMessage, demoChat, from, text, originates[s.who], other)
+	result, err := tx.ExecContext(ctx, insertMessage, demoChat, from, text, originates[s.who], other, s.clientID)
 	if err != nil {
 		return r, fmt.Errorf("store a message: %w", err)
 	}
@@ -170,6 +180,23 @@ func (m *mariadbDesk) commit(ctx context.Context, s saying, also func(*sql.Tx) e
 		return r, fmt.Errorf("commit a message: %w", err)
 	}
 	return r, nil
+}
+
+// find implements writer.
+func (m *mariadbDesk) find(ctx context.Context, who, clientID string, after int64) (id int64, err error) {
+	err = m.root.QueryRowContext(ctx, `SELECT id FROM wp_wplc_chat_msgs
+		WHERE id > ? AND chat_sess_id = ? AND rel = ? AND originates = ? ORDER BY id LIMIT 1`,
+		after, demoChat, clientID, originates[who]).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return id, err
+}
+
+// chatStatus implements writer.
+func (m *mariadbDesk) chatStatus(ctx context.Context) (status int, err error) {
+	err = m.root.QueryRowContext(ctx, `SELECT status FROM wp_wplc_chat_sessions WHERE id = ?`, demoChat).Scan(&status)
+	return status, err
 }
 
 // columns are msgfrom, msg and other as the plugin would store them. Its loops

@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"holdline/config"
 	"holdline/gateway"
@@ -25,11 +27,12 @@ type memoryDesk struct {
 
 	mu     sync.Mutex
 	status int
+	sent   map[string]int64 // rows by who sent them and the client's id
 }
 
 // openMemory says why it is not the database.
 func openMemory(cfg config.Config, book *ledger, log *slog.Logger, why string) *desk {
-	m := &memoryDesk{table: memrows.New(), book: book, status: chatPending}
+	m := &memoryDesk{table: memrows.New(), book: book, status: chatPending, sent: make(map[string]int64)}
 	return &desk{
 		writer: m, book: book, kind: "memory",
 		notice: "NO DATABASE: the chat is kept in memory (" + why + ").\n" +
@@ -40,7 +43,7 @@ func openMemory(cfg config.Config, book *ledger, log *slog.Logger, why string) *
 				Logger: log, Interval: cfg.Tail.Interval, IdleInterval: cfg.Tail.IdleInterval,
 				GapWindow: cfg.Tail.GapWindow, Batch: cfg.Tail.Batch,
 			})
-			return &gateway.Backend{Feeds: []gateway.Feed{{Tail: tail, MayRead: source.mayRead}}}, nil
+			return &gateway.Backend{Feeds: []gateway.Feed{{Tail: tail, MayRead: source.mayRead, Speech: source}}}, nil
 		},
 		settle: func(context.Context, string) error { return nil },
 		close:  func() error { return nil },
@@ -62,7 +65,7 @@ func (m *memoryDesk) move(_ context.Context, status int, note saying) (receipt, 
 }
 
 func (m *memoryDesk) commit(s saying, also func()) receipt {
-	message := memrows.Message{Chat: demoChat, Kind: s.who, Body: s.text, At: time.Now().UTC().Truncate(time.Second)}
+	message := memrows.Message{Chat: demoChat, Kind: s.who, Body: s.text, At: time.Now().UTC().Truncate(time.Second), ClientID: s.clientID}
 	switch s.who {
 	case chat.KindVisitor:
 		message.Name = demoVisitor
@@ -74,7 +77,30 @@ func (m *memoryDesk) commit(s saying, also func()) receipt {
 	m.book.enter(r)
 	also()
 	tx.Commit()
+	if s.clientID != "" {
+		m.mu.Lock()
+		m.sent[sentKey(s.who, s.clientID)] = r.ID
+		m.mu.Unlock()
+	}
 	return r
+}
+
+func sentKey(who, clientID string) string { return who + "/" + clientID }
+
+// find implements writer.
+func (m *memoryDesk) find(_ context.Context, who, clientID string, after int64) (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if id := m.sent[sentKey(who, clientID)]; id > after {
+		return id, nil
+	}
+	return 0, nil
+}
+
+// chatStatus implements writer.
+func (m *memoryDesk) chatStatus(context.Context) (int, error) {
+	status, _ := m.state()
+	return status, nil
 }
 
 // queries implements writer: what would have been queries.
@@ -136,6 +162,45 @@ func statusOf(name string, status, agent int) any {
 		chats = append(chats, map[string]any{"id": demoChat, "name": demoVisitor, "status": status, "state": state})
 	}
 	return map[string]any{"visitors": len(chats), "chats": chats}
+}
+
+// Speaker implements gateway.Speech. The agent's token is the one that reads the
+// list of chats.
+func (s *memorySource) Speaker(ctx context.Context, v chat.Viewer, name, as string) (chat.Party, error) {
+	status, _ := s.desk.state()
+	who := s.Listener(ctx, v, as)
+	switch {
+	case name != strconv.Itoa(demoChat) || !v.HasGrant("wplc/"+name) || as == chat.KindAgent && who.Kind != as:
+		return chat.Party{}, &chat.Refusal{Reason: chat.ReasonForbidden, Text: "Only the demo's visitor and its agent may write here."}
+	case status == chatEnded:
+		return chat.Party{}, &chat.Refusal{Reason: chat.ReasonClosed, Text: "The chat has ended."}
+	}
+	return who, nil
+}
+
+// Listener implements gateway.Speech.
+func (s *memorySource) Listener(_ context.Context, v chat.Viewer, as string) chat.Party {
+	if as != chat.KindVisitor && v.HasGrant("wplc/agents") {
+		return chat.Party{Kind: chat.KindAgent, ID: demoAgentUser, Name: demoAgent}
+	}
+	return chat.Party{Kind: chat.KindVisitor, Name: demoVisitor}
+}
+
+// CheckText implements gateway.Speech.
+func (s *memorySource) CheckText(body string) (string, error) {
+	body = strings.TrimSpace(body)
+	switch {
+	case body == "":
+		return "", &chat.Refusal{Reason: chat.ReasonEmpty, Text: "There is no text."}
+	case utf8.RuneCountInString(body) > demoText:
+		return "", &chat.Refusal{Reason: chat.ReasonTooLong, Text: fmt.Sprintf("The text has more than %d characters.", demoText)}
+	}
+	return body, nil
+}
+
+// Unread implements gateway.Speech: rows in memory have no flags.
+func (s *memorySource) Unread(context.Context, string, chat.Party, int64) ([]int64, error) {
+	return nil, nil
 }
 
 // mayRead goes by tokens: there are no logins without a database.

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -27,7 +28,7 @@ var demoFiles embed.FS
 // contentPolicy lets the page load its own files and talk to its own server,
 // and nothing else: what somebody writes in the chat can do no harm even if the
 // page made a mistake with it.
-const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; " +
+const contentPolicy = "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // demoGateway is what the page needs of the gateway.
@@ -35,36 +36,53 @@ type demoGateway interface{ Held() int }
 
 // demoPage serves the page and does what its buttons say.
 type demoPage struct {
-	desk *desk
-	keys token.Keys
-	log  *slog.Logger
-	run  string // another run's page must load itself anew
-	http *http.Client
+	desk  *desk
+	store *demoStore
+	keys  token.Keys
+	log   *slog.Logger
+	run   string // another run's page must load itself anew
+	http  *http.Client
 
 	// Set by open, before the first request.
 	gateway demoGateway
 	url     string // of the server: http://127.0.0.1:8787
 	base    string // path of the gateway
 	holder  *holder
+	roads   map[string]*road // by pane
 }
 
-func newDemoPage(d *desk, keys token.Keys, log *slog.Logger) *demoPage {
+func newDemoPage(d *desk, store *demoStore, keys token.Keys, log *slog.Logger) *demoPage {
 	return &demoPage{
-		desk: d, keys: keys, log: log, run: rand.Text(),
+		desk: d, store: store, keys: keys, log: log, run: rand.Text(),
 		http: &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{}},
 	}
 }
 
 // open tells the page where it is. It comes before the first request.
-func (p *demoPage) open(g demoGateway, url, base string, clients clientsCommand) {
-	p.gateway, p.url, p.base = g, url, base
+func (p *demoPage) open(g demoGateway, address, base string, clients clientsCommand) error {
+	target, err := url.Parse(address + base)
+	if err != nil {
+		return fmt.Errorf("the demo's own address: %w", err)
+	}
+	p.gateway, p.url, p.base = g, address, base
 	p.holder = newHolder(clients, g.Held)
+	p.roads = make(map[string]*road)
+	for _, who := range []string{chat.KindVisitor, chat.KindAgent} {
+		p.roads[who] = newRoad(viaPath+who, target, p.log)
+	}
+	return nil
 }
+
+// viaPath is where the roads begin.
+const viaPath = "/demo/via/"
 
 // close ends the clients and what they were asked for. It may be called again.
 func (p *demoPage) close() {
 	if p.holder != nil {
 		p.holder.close()
+	}
+	for _, r := range p.roads {
+		r.close()
 	}
 	p.http.CloseIdleConnections()
 }
@@ -82,10 +100,14 @@ func (p *demoPage) routes() http.Handler {
 	mux.Handle("GET /demo/stats", p.answer(p.stats))
 	mux.Handle("POST /demo/send", p.answer(p.send))
 	mux.Handle("POST /demo/status", p.answer(p.status))
+	mux.Handle("POST /demo/road", p.answer(p.road))
+	mux.Handle("POST /demo/wordpress", p.answer(p.wordPress))
 	mux.Handle("POST /demo/hold", p.answer(p.hold))
 	mux.Handle("POST /demo/release", p.answer(p.release))
 	guarded := http.NewCrossOriginProtection().Handler(mux)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	all := http.NewServeMux()
+	all.HandleFunc(viaPath+"{who}/", p.via) // the gateway itself knows who may ask
+	all.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", contentPolicy)
 		h.Set("X-Content-Type-Options", "nosniff")
@@ -93,6 +115,17 @@ func (p *demoPage) routes() http.Handler {
 		h.Set("Cache-Control", "no-store")
 		guarded.ServeHTTP(w, r)
 	})
+	return all
+}
+
+// via takes a pane's road to the gateway.
+func (p *demoPage) via(w http.ResponseWriter, r *http.Request) {
+	road := p.roads[r.PathValue("who")]
+	if road == nil {
+		http.NotFound(w, r)
+		return
+	}
+	road.ServeHTTP(w, r)
 }
 
 // badRequest is a mistake of the page's or its user's, in a sentence.
@@ -140,12 +173,13 @@ type pane struct {
 	Name     string   `json:"name"`
 	Channels []string `json:"channels"`
 	Token    string   `json:"token"`
+	URL      string   `json:"url"` // of the gateway, by this pane's road
 }
 
 // demoSession is what a page needs to begin.
 type demoSession struct {
 	Run    string `json:"run"`
-	Base   string `json:"base"`
+	Client string `json:"client"` // the browser client's script
 	Kind   string `json:"kind"`
 	Notice string `json:"notice"`
 	ByHand string `json:"by_hand"`
@@ -158,15 +192,18 @@ const tokenLife = 24 * time.Hour
 func (p *demoPage) session(*http.Request) (any, error) {
 	chatChannel := "wplc/" + strconv.Itoa(demoChat)
 	s := demoSession{
-		Run: p.run, Base: p.base, Kind: p.desk.kind, Notice: p.desk.notice, ByHand: p.desk.byHand,
+		Run: p.run, Client: p.base + "/client.js", Kind: p.desk.kind, Notice: p.desk.notice, ByHand: p.desk.byHand,
 		Panes: []pane{
 			{Who: chat.KindVisitor, Name: demoVisitor, Channels: []string{chatChannel}},
 			{Who: chat.KindAgent, Name: demoAgent, Channels: []string{chatChannel, chatChannel + "/agent", "wplc/agents"}},
 		},
 	}
+	subjects := map[string]string{chat.KindVisitor: demoVisitor, chat.KindAgent: "wp:" + strconv.Itoa(demoAgentUser)}
 	for i := range s.Panes {
 		var err error
-		if s.Panes[i].Token, err = p.mint(s.Panes[i].Name, s.Panes[i].Channels); err != nil {
+		pane := &s.Panes[i]
+		pane.URL = viaPath + pane.Who
+		if pane.Token, err = p.mint(subjects[pane.Who], pane.Channels); err != nil {
 			return nil, err
 		}
 	}
@@ -186,6 +223,9 @@ type demoStats struct {
 	Queries int64       `json:"queries"` // Holdline's, since the start
 	Commits []receipt   `json:"commits"`
 	Hold    *holdReport `json:"hold"` // nil while there are no further clients
+
+	Roads   map[string]string `json:"roads"`   // their modes, by pane
+	Stopped bool              `json:"stopped"` // WordPress is
 }
 
 func (p *demoPage) stats(r *http.Request) (any, error) {
@@ -197,8 +237,12 @@ func (p *demoPage) stats(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	roads := make(map[string]string)
+	for who, r := range p.roads {
+		roads[who], _ = r.now()
+	}
 	return demoStats{
-		Run: p.run, Held: p.gateway.Held(), RSS: rss, Queries: queries,
+		Roads: roads, Stopped: p.store.stopped.Load(), Run: p.run, Held: p.gateway.Held(), RSS: rss, Queries: queries,
 		Commits: p.desk.book.list(), Hold: p.holder.report(), Now: milliseconds(time.Now()),
 	}, nil
 }
@@ -251,6 +295,34 @@ func (p *demoPage) status(r *http.Request) (any, error) {
 	}
 	written, err := p.desk.move(r.Context(), to.status, saying{who: chat.KindSystem, text: to.note, rung: wish.Ring})
 	return p.ring(r.Context(), written, err)
+}
+
+// road changes the way of one pane to the gateway.
+func (p *demoPage) road(r *http.Request) (any, error) {
+	var wish struct {
+		Who  string `json:"who"`
+		Mode string `json:"mode"`
+	}
+	if err := readJSON(r, &wish); err != nil {
+		return nil, err
+	}
+	road := p.roads[wish.Who]
+	if road == nil {
+		return nil, badRequest(`who must be "visitor" or "agent"`)
+	}
+	return wish, road.set(wish.Mode)
+}
+
+// wordPress stops and starts what stores messages.
+func (p *demoPage) wordPress(r *http.Request) (any, error) {
+	var wish struct {
+		Stopped bool `json:"stopped"`
+	}
+	if err := readJSON(r, &wish); err != nil {
+		return nil, err
+	}
+	p.store.stopped.Store(wish.Stopped)
+	return wish, nil
 }
 
 // ring tells the gateway of a row as the companion plugin would: by a signed

@@ -344,7 +344,7 @@ func TestDemoStats(t *testing.T) {
 
 func TestDemoPage(t *testing.T) {
 	d := startDemo(t, noDatabase)
-	for _, path := range []string{"/", "/demo.js", "/pane.js", "/line.js", "/delays.js", "/demo.css"} {
+	for _, path := range []string{"/", "/demo.js", "/pane.js", "/log.js", "/delays.js", "/demo.css"} {
 		status, body, header := d.ask(http.MethodGet, path, "", nil)
 		if status != http.StatusOK || len(body) == 0 {
 			t.Errorf("%s: %d with %d bytes", path, status, len(body))

@@ -23,6 +23,8 @@ type Message struct {
 	Name string
 	Body string
 	At   time.Time // when it was written
+	// ClientID is the id that the sender's client gave it, in the column rel.
+	ClientID string
 	// Silent rows are such as nobody can decode: they have an id and say nothing.
 	Silent bool
 }
@@ -107,6 +109,8 @@ func (t *Table) put(id int64, m Message) {
 		From:    &chat.Party{Kind: m.Kind, Name: m.Name},
 		Body:    m.Body,
 		SentAt:  m.At,
+
+		ClientID: m.ClientID,
 	}}
 	if m.Silent {
 		r.event = chat.Event{}

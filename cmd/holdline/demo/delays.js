@@ -1,4 +1,5 @@
-// The time from a row's COMMIT to its drawing, message by message.
+// How long messages take: from the click to the other end's screen, and from a
+// row's COMMIT to the page.
 
 let offset = 0; // of the server's clock to this page's, in milliseconds
 let doubt = Infinity; // how wrong the offset may be
@@ -20,60 +21,80 @@ export function setClock(asked, server, answered) {
   }
 }
 
-const titles = { ws: "WebSocket", sse: "SSE", poll: "Long poll" };
+// painted calls back when what was just added is on the screen: in a task that
+// follows the next frame. It says null where nobody is looking.
+export function painted(then) {
+  if (document.hidden) {
+    then(null);
+    return;
+  }
+  requestAnimationFrame(() => {
+    const task = new MessageChannel();
+    task.port1.onmessage = () => then(now());
+    task.port2.postMessage(0);
+  });
+}
+
+const titles = { ws: "WebSocket", sse: "SSE", poll: "Long poll", short: "Short poll" };
+const MAX = 500; // of what is remembered
 
 export class Delays {
-  constructor(body, rung) {
+  constructor(body) {
     this.body = body;
-    this.rung = rung; // which messages the table is about
+    this.clicks = new Map(); // client's ids → when it was sent from this page
     this.known = new Map(); // receipts by row id
-    this.waiting = []; // arrivals without a receipt yet
-    this.series = {}; // delays by transport and doorbell
+    this.waiting = []; // rows without a receipt yet
+    this.series = {}; // delays by transport
     this.show();
   }
 
-  // commits takes receipts in. A row that is in none of the server's, all of
-  // which complete says these are, was inserted by somebody else.
-  commits(receipts, complete) {
+  clicked(id) {
+    this.clicks.set(id, now());
+    if (this.clicks.size > MAX) this.clicks.delete(this.clicks.keys().next().value);
+  }
+
+  // shown: a message of somebody else is on the screen. One that was sent from
+  // another page began at a time that this one does not know.
+  shown(id, when, transport, tell) {
+    const began = this.clicks.get(id);
+    if (began === undefined || when === null) return;
+    tell(`${format(when - began)} ms`);
+    this.of(transport).clicks.push(when - began);
+    this.show();
+  }
+
+  // row: a row's id has come to a pane, over a line that has been open for a while.
+  row(id, received, { transport, openSince: since }) {
+    const arrival = { received, transport, since };
+    const receipt = this.known.get(id);
+    if (receipt) this.settle(receipt, arrival);
+    else if (this.waiting.length < MAX) this.waiting.push({ id, ...arrival });
+  }
+
+  // commits takes receipts in. A row that is in none of the server's was
+  // inserted by somebody else.
+  commits(receipts) {
     for (const r of receipts) this.known.set(r.id, r);
-    const waiting = this.waiting;
-    this.waiting = [];
-    for (const a of waiting) {
-      const receipt = this.known.get(a.id);
-      if (receipt) this.settle(a, receipt);
-      else if (complete) a.tell("by hand");
-      else this.waiting.push(a);
+    for (const arrival of this.waiting.splice(0)) {
+      const receipt = this.known.get(arrival.id);
+      if (receipt) this.settle(receipt, arrival);
     }
   }
 
-  arrived(arrival) {
-    const receipt = this.known.get(arrival.id);
-    if (receipt) this.settle(arrival, receipt);
-    else this.waiting.push(arrival);
-  }
-
-  settle(a, receipt) {
-    if (receipt.committed_at < a.since) {
-      a.tell("caught up");
-      return;
-    }
-    if (a.painted === null) {
-      a.tell("out of sight");
-      return;
-    }
-    const arrived = Math.max(0, a.received - receipt.committed_at);
-    const painted = Math.max(0, a.painted - receipt.committed_at);
-    a.tell(`${format(painted)} ms`);
-    const series = this.series[a.transport + receipt.rung] ??= { arrived: [], painted: [] };
-    series.arrived.push(arrived);
-    series.painted.push(painted);
+  settle({ committed_at: committed }, { received, transport, since }) {
+    if (committed < since) return; // it was caught up with
+    this.of(transport).rows.push(Math.max(0, received - committed));
     this.show();
+  }
+
+  of(transport) {
+    return this.series[transport] ??= { clicks: [], rows: [] };
   }
 
   show() {
     this.body.replaceChildren(...Object.entries(titles).map(([transport, title]) => {
-      const { arrived, painted } = this.series[transport + this.rung()] ?? { arrived: [], painted: [] };
-      const cells = [painted.length, median(arrived), median(painted), painted.length ? Math.max(...painted) : undefined];
+      const { clicks, rows } = this.of(transport);
+      const cells = [clicks.length, median(clicks), clicks.length ? Math.max(...clicks) : undefined, median(rows)];
       const row = document.createElement("tr");
       const head = document.createElement("th");
       head.scope = "row";

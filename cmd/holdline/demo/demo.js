@@ -8,20 +8,30 @@ const whole = new Intl.NumberFormat("en");
 const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
 let session = await call("/demo/session");
-const delays = new Delays($("delay-rows"), () => $("ring").checked);
+await load(session.client);
+const delays = new Delays($("delay-rows"));
+const names = Object.fromEntries(session.panes.map(({ who, name }) => [who, name]));
 const panes = session.panes.map((me, i) => new Pane({
-  me, delays, post,
-  base: session.base,
+  me, names, delays, post: call,
   token: () => session.panes[i].token,
   onLost: renew,
+  onUnread: (n) => { tabs[i].querySelector("b").textContent = n || ""; },
 }));
+const tabs = panes.map(addTab);
 $("panes").append(...panes.map((pane) => pane.root));
+for (const pane of panes) {
+  for (const type of ["pointerenter", "pointerdown", "focusin"]) pane.root.addEventListener(type, () => lookAt(pane));
+}
+document.addEventListener("visibilitychange", () => panes.forEach((pane) => pane.see()));
+lookAt(panes[0]);
 showSession();
-$("ring").onchange = () => delays.show();
+$("stopped").onchange = () => call("/demo/wordpress", { stopped: $("stopped").checked }).catch(showTrouble);
+$("insert").onclick = () => call("/demo/send", { who: "visitor", text: "Hello from PHP", ring: true }).catch(showTrouble);
 $("hold").onclick = () => crowd("/demo/hold", "Opening and measuring …",
   (hold) => `${whole.format(hold.clients)} more are held. Write something: they all get it.`);
 $("release").onclick = () => crowd("/demo/release", "Closing …", () => "They have left.");
 watch();
+countTabs();
 
 async function call(path, body) {
   const response = await fetch(path, body && {
@@ -32,9 +42,34 @@ async function call(path, body) {
   return answer;
 }
 
-// post does what a pane's button says; the answer is the new row's receipt.
-async function post(path, wish) {
-  delays.commits([await call(path, { ...wish, ring: $("ring").checked })]);
+// load runs the browser client, as any page of a site would.
+function load(address) {
+  return new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = address;
+    script.onload = resolve;
+    script.onerror = () => reject(new Error("the browser client cannot be loaded"));
+    document.head.append(script);
+  });
+}
+
+// addTab makes a pane's button of the switch that a phone has.
+function addTab(pane) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.append(`${pane.me.name} `, Object.assign(document.createElement("small"), { textContent: pane.me.who }), document.createElement("b"));
+  button.onclick = () => lookAt(pane);
+  $("switch").append(button);
+  return button;
+}
+
+// lookAt: the pointer or the focus is in this pane; a phone shows no other.
+function lookAt(pane) {
+  if (pane.lookedAt) return;
+  panes.forEach((other, i) => {
+    other.look(other === pane);
+    tabs[i].setAttribute("aria-pressed", other === pane);
+  });
 }
 
 // renew gets new tokens after a connection was lost: the demo may have been
@@ -49,17 +84,38 @@ async function renew() {
   }
 }
 
+function showTrouble(error) {
+  $("trouble").textContent = error.message;
+}
+
 function showSession() {
   $("notice").hidden = session.kind === "mariadb";
   $("notice").textContent = session.notice;
-  $("by-hand-card").hidden = !session.by_hand;
+  $("by-hand-words").hidden = $("copy").hidden = !session.by_hand;
   $("by-hand").textContent = session.by_hand;
-  $("copy").hidden = !navigator.clipboard; // there is none without HTTPS, but on this machine
+  $("by-hand").parentElement.hidden = !session.by_hand;
+  if (!navigator.clipboard) $("copy").hidden = true; // there is none without HTTPS, but on this machine
   $("copy").onclick = async () => {
     await navigator.clipboard.writeText(session.by_hand);
     $("copy").textContent = "Copied";
     setTimeout(() => { $("copy").textContent = "Copy"; }, 1500);
   };
+}
+
+// countTabs tells the panes how many tabs share their lines. Each tab holds a lock
+// that others can see; a browser gives it up when the tab has gone.
+function countTabs() {
+  const { locks } = navigator;
+  if (!locks) return; // none without HTTPS, but on this machine
+  const mine = `holdline demo tab ${session.run} `;
+  locks.request(mine + Math.random(), () => new Promise(() => {}));
+  const count = async () => {
+    const { held } = await locks.query();
+    const n = held.filter((lock) => lock.name.startsWith(mine)).length;
+    panes.forEach((pane) => pane.shared(n));
+  };
+  setInterval(count, 2000);
+  count();
 }
 
 // watch asks for the numbers once a second while the page is looked at.
@@ -74,7 +130,7 @@ function watch() {
     const stats = await call("/demo/stats");
     if (stats.run !== session.run) return;
     setClock(asked, stats.now, now());
-    delays.commits(stats.commits, true);
+    delays.commits(stats.commits);
     show(stats, before);
     before = stats;
   };
@@ -82,6 +138,8 @@ function watch() {
 }
 
 function show(stats, before) {
+  panes.forEach((pane) => pane.road(stats.roads[pane.me.who]));
+  if (document.activeElement !== $("stopped")) $("stopped").checked = stats.stopped;
   $("held").textContent = whole.format(stats.held);
   $("held-hint").textContent = `in ${mebibytes(stats.rss)} of private memory, this page’s server and all`;
   if (before) {
@@ -94,7 +152,8 @@ function show(stats, before) {
   showHold(stats.hold);
   // Three seconds are enough for any row that can arrive at all.
   const due = stats.commits.filter((row) => row.committed_at < stats.now - 3000);
-  const lost = panes.flatMap((pane) => due.filter((row) => !pane.seen.has(row.id))).length;
+  const connected = panes.filter((pane) => pane.openSince < now() - 3000);
+  const lost = connected.flatMap((pane) => due.filter((row) => !pane.rows.has(row.id))).length;
   const repeated = panes.reduce((sum, pane) => sum + pane.repeated, 0);
   $("lost").textContent = `${lost} · ${repeated}`;
 }
