@@ -12,6 +12,7 @@
  *   define('HOLDLINE_SECRET', '...');                            // the same 32 bytes or more as auth.secret
  *   define('HOLDLINE_PUBLIC_URL', 'https://chat.example.com/holdline/v1'); // where browsers do, if that is not this site
  *   define('HOLDLINE_REROUTE', true);                            // only where no proxy rule can be added
+ *   define('HOLDLINE_PUSH', true);                               // 8.x: chat pages wait for news on one line, not in held requests
  *
  * PHP 5.6 to 8, WordPress 4.4 and later.
  */
@@ -52,6 +53,11 @@ function holdline_start()
         // After jQuery and before the plugin's scripts see the document ready.
         add_action('wp_print_footer_scripts', 'holdline_reroute', 99);
         add_action('admin_print_footer_scripts', 'holdline_reroute', 99);
+    }
+    if (defined('HOLDLINE_PUSH') && HOLDLINE_PUSH) {
+        // After the transport above, to be asked before it.
+        add_action('wp_print_footer_scripts', 'holdline_push', 100);
+        add_action('admin_print_footer_scripts', 'holdline_push', 100);
     }
 }
 
@@ -1179,6 +1185,20 @@ function holdline_reroute()
 })(window.jQuery, window.holdline);
 </script>
     <?php
+}
+
+/**
+ * Prints the script that feeds the chat's own scripts from one line. It is loaded
+ * beside the page, which shows and chats as ever where Holdline does not answer, and
+ * loads the browser client itself when there is a chat. Before 6 the plugin knows no
+ * request that is answered at once.
+ */
+function holdline_push()
+{
+    $chat = !is_admin() || isset($_GET['page']) && strpos((string) $_GET['page'], 'wplivechat') === 0;
+    if ($chat && version_compare(holdline_plugin_version(), '6', '>=')) {
+        echo '<script async src="' . esc_url(holdline_public_url() . '/wplc.js') . "\"></script>\n";
+    }
 }
 
 /**

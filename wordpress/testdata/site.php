@@ -11,6 +11,7 @@ define('ARRAY_A', 'ARRAY_A');
 define('HOLDLINE_URL', getenv('SITE_HOLDLINE'));
 define('HOLDLINE_SECRET', getenv('SITE_SECRET'));
 define('HOLDLINE_REROUTE', true);
+define('HOLDLINE_PUSH', (bool) getenv('SITE_PUSH'));
 ini_set('error_log', getenv('SITE_DIR') . '/error.log');
 
 function note($kind, $text)
@@ -74,6 +75,8 @@ function nocache_headers() { header('Cache-Control: no-cache'); }
 function wp_json_encode($value, $flags = 0) { return json_encode($value, $flags); }
 function admin_url($path) { return '/wp-admin/' . $path; }
 function is_ssl() { return false; }
+function is_admin() { return false; }
+function esc_url($url) { return htmlspecialchars($url, ENT_QUOTES); }
 function is_user_logged_in() { return isset($_COOKIE['agent']); }
 function get_current_user_id() { return 2; }
 function get_user_meta($id, $name, $single) { return $id === 2 && $name === 'wplc_ma_agent' ? '1' : ''; }

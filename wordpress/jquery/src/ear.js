@@ -3,6 +3,7 @@ import { load, rights } from "./script.js";
 
 const SECOND = 1000;
 const PATIENCE = 3 * SECOND; // with a line that is being opened
+const MAX = 500; // rows of which no answer has told
 const REST = 60 * SECOND; // after a refusal
 
 /**
@@ -75,8 +76,8 @@ export function newEar(page, loop, changed) {
 
   function hear(e) {
     if (!isNews(loop, e)) return;
-    news.push([e.id, e.client_id, e.data && e.data.rel].filter(Boolean).map(String));
-    if (news.length > 500) news.shift();
+    const names = [e.id, e.client_id, e.data && e.data.rel].filter(Boolean).map(String);
+    news = [...news, names].slice(-MAX);
     changed();
   }
 

@@ -87,7 +87,7 @@ export function push($, settings) {
   });
 }
 
-const begin = () => self.jQuery && self.jQuery.ajaxTransport && push(self.jQuery, { ...page, url: base });
+const begin = () => self.holdline && self.jQuery && self.jQuery.ajaxTransport && push(self.jQuery, { ...page, url: base });
 
 if (self.jQuery) begin();
 else if (self.addEventListener) addEventListener("load", begin); // a script that is loaded late
