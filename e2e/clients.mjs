@@ -8,7 +8,7 @@ for (const { name, url } of JSON.parse(process.argv[2])) {
   const source = new EventSource(url);
   source.onopen = () => say(name, 'open');
   source.onerror = (e) => say(name, source.readyState === EventSource.CLOSED ? 'closed' : 'again', { note: String(e.message ?? e.code ?? '') });
-  for (const type of ['message', 'status', 'reset']) {
+  for (const type of ['message', 'status', 'reset', 'reconnect']) {
     source.addEventListener(type, (e) => say(name, type, { id: JSON.parse(e.data).id ?? 0 }));
   }
 }

@@ -14,7 +14,6 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -25,7 +24,7 @@ import (
 // client is one that Node or a page shall open.
 type client struct {
 	Name string `json:"name"` // in the journal
-	Kind string `json:"kind"` // eventsource, polyfill, websocket or poll
+	Kind string `json:"kind"` // a name in page.js; Node only has eventsource
 	URL  string `json:"url"`
 }
 
@@ -84,7 +83,7 @@ func runR3labs(t *testing.T, j *journal, name, at string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := sse.NewClient(at)
 	c.Connection = &http.Client{Transport: &http.Transport{}}
-	c.ReconnectStrategy = patience{ctx}
+	c.ReconnectStrategy = persistence{ctx}
 	done := make(chan error, 1)
 	go func() {
 		done <- c.SubscribeRawWithContext(ctx, func(e *sse.Event) {
@@ -100,13 +99,13 @@ func runR3labs(t *testing.T, j *journal, name, at string) {
 	})
 }
 
-// patience comes again as long as the test runs; the client's default would
+// persistence comes again as long as the test runs; the client's default would
 // wait longer each time.
-type patience struct{ ctx context.Context }
+type persistence struct{ ctx context.Context }
 
-func (patience) Reset() {}
+func (persistence) Reset() {}
 
-func (p patience) NextBackOff() time.Duration {
+func (p persistence) NextBackOff() time.Duration {
 	if p.ctx.Err() != nil {
 		return backoff.Stop
 	}
@@ -129,6 +128,9 @@ var page embed.FS
 // takes its reports.
 type desk struct {
 	allowed, foreign string // origins
+	// visibility is what the next page that asks /visibility shall say of itself:
+	// hidden or visible.
+	visibility chan string
 }
 
 func newDesk(t *testing.T, j *journal) *desk {
@@ -139,7 +141,15 @@ func newDesk(t *testing.T, j *journal) *desk {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /", http.FileServerFS(files))
-	mux.Handle("GET /polyfill/", http.StripPrefix("/polyfill/", http.FileServer(http.Dir(filepath.Join("node_modules", "event-source-polyfill", "src")))))
+	mux.Handle("GET /packages/", http.StripPrefix("/packages/", http.FileServer(http.Dir("node_modules"))))
+	d := &desk{visibility: make(chan string)}
+	mux.HandleFunc("GET /visibility", func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case state := <-d.visibility:
+			io.WriteString(w, state)
+		case <-r.Context().Done():
+		}
+	})
 	mux.HandleFunc("POST /report", func(w http.ResponseWriter, r *http.Request) {
 		var reports []report
 		if err := json.NewDecoder(io.LimitReader(r.Body, 1<<20)).Decode(&reports); err != nil {
@@ -168,7 +178,18 @@ func newDesk(t *testing.T, j *journal) *desk {
 		})
 		origins[i] = "http://" + l.Addr().String()
 	}
-	return &desk{allowed: origins[0], foreign: origins[1]}
+	d.allowed, d.foreign = origins[0], origins[1]
+	return d
+}
+
+// say has the page say that it is hidden or visible.
+func (d *desk) say(t *testing.T, state string) {
+	t.Helper()
+	select {
+	case d.visibility <- state:
+	case <-time.After(patience):
+		t.Fatalf("the page does not ask whether it is %s", state)
+	}
 }
 
 // runChromium opens clients in a page of an origin.

@@ -12,11 +12,14 @@ import (
 	"time"
 )
 
+// patience is how long anything may take on a slow machine.
+const patience = 90 * time.Second
+
 // report is what a client says about itself, in Go, as a line of JSON from
 // Node, or as a POST from a page.
 type report struct {
 	Client string `json:"client"`
-	Type   string `json:"type"` // an event's type, or open, again, closed, error
+	Type   string `json:"type"` // an event's type, or open, again, closed, ended, refused, error
 	ID     int64  `json:"id"`   // of the row, for messages
 	Note   string `json:"note"` // for people
 }
@@ -73,7 +76,7 @@ func (j *journal) count(client, what string) int {
 // locked.
 func (j *journal) await(t *testing.T, what string, clients []string, ok func(client string) bool) {
 	t.Helper()
-	late := time.After(40 * time.Second)
+	late := time.After(patience)
 	for {
 		j.mu.Lock()
 		changed := j.changed

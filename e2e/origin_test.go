@@ -26,6 +26,7 @@ func TestOnlyListedOriginsRead(t *testing.T) {
 			{whose + " polyfill", "polyfill", endpoint("http", s.listen, "sse", channel, token)},
 			{whose + " WebSocket", "websocket", endpoint("ws", s.listen, "ws", channel, token)},
 			{whose + " fetch", "poll", endpoint("http", s.listen, "poll", channel, token)},
+			{whose + " fetch-event-source", "fetchAdvised", endpoint("http", s.listen, "sse", channel, token)},
 		}
 		for _, c := range list {
 			names = append(names, c.Name)
@@ -39,7 +40,7 @@ func TestOnlyListedOriginsRead(t *testing.T) {
 
 	j.awaitType(t, ownNames, "status")
 	// Each transport has its own way to say no.
-	refusals := map[string]string{otherNames[0]: "closed", otherNames[1]: "again", otherNames[2]: "closed", otherNames[3]: "error"}
+	refusals := map[string]string{otherNames[0]: "closed", otherNames[1]: "again", otherNames[2]: "closed", otherNames[3]: "error", otherNames[4]: "again"}
 	for name, how := range refusals {
 		j.awaitType(t, []string{name}, how)
 	}

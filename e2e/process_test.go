@@ -64,6 +64,19 @@ func (p *process) kill(t *testing.T) {
 	<-p.exited
 }
 
+// stop asks the process to end and waits until it has.
+func (p *process) stop(t *testing.T) {
+	t.Helper()
+	if err := syscall.Kill(p.cmd.Process.Pid, syscall.SIGTERM); err != nil {
+		t.Fatal("stop", p.cmd.Path, err)
+	}
+	select {
+	case <-p.exited:
+	case <-time.After(patience):
+		t.Fatalf("%s does not stop", p.cmd.Path)
+	}
+}
+
 // lastLines leaves out what Chromium says of a machine without a desktop.
 func lastLines(text string, n int) string {
 	lines := slices.DeleteFunc(strings.Split(strings.TrimSpace(text), "\n"), func(line string) bool {

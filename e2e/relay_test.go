@@ -116,7 +116,9 @@ func pass(to, from net.Conn) {
 
 // answer copies what the server says, up to the cut. The head is never cut:
 // over plain HTTP Chromium takes a truncated head for a whole one, and an answer
-// without its Content-Type ends an EventSource for good.
+// without its Content-Type ends an EventSource for good. Nor is the line with an
+// id parted from the empty line after it, which ends the event: fetch-event-source
+// then takes the event for heard without having handed it on.
 func (r *relay) answer(down, up net.Conn) {
 	var head []byte
 	buf := make([]byte, 32<<10)
@@ -140,6 +142,7 @@ func (r *relay) answer(down, up net.Conn) {
 	r.mu.Lock()
 	left, reset := 1+r.dice.IntN(longestRun), r.dice.IntN(2) == 0
 	r.mu.Unlock()
+	var said []byte
 	for left > 0 {
 		n, err := up.Read(buf[:min(left, len(buf))])
 		if err != nil {
@@ -151,8 +154,17 @@ func (r *relay) answer(down, up net.Conn) {
 			return
 		}
 		left -= n
+		if said = append(said, buf[:n]...); left == 0 && endsWithID(said) {
+			left = 1
+		}
 	}
 	if tcp, ok := down.(*net.TCPConn); ok && reset {
 		tcp.SetLinger(0) // a reset instead of an end
 	}
+}
+
+// endsWithID tells whether the last line of an event stream is whole and an id.
+func endsWithID(said []byte) bool {
+	line, whole := bytes.CutSuffix(said, []byte("\n"))
+	return whole && bytes.HasPrefix(line[bytes.LastIndexByte(line, '\n')+1:], []byte("id: "))
 }

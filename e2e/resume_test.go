@@ -5,7 +5,6 @@ package e2e
 import (
 	"slices"
 	"testing"
-	"time"
 )
 
 const (
@@ -92,7 +91,7 @@ func TestEveryClientSurvivesCutConnections(t *testing.T) {
 		}
 		return len(want) >= rounds*rowsOfARound
 	}
-	eventually(t, "every connection has been cut", 40*time.Second, cutAll)
+	eventually(t, "every connection has been cut", patience, cutAll)
 	want = append(want, s.say(id, 1)...)
 	j.awaitRow(t, everybody, want[len(want)-1])
 	j.compare(t, everybody, want)

@@ -1,6 +1,9 @@
 // Opens the clients that ?plan= names and posts what they hear to the test.
 'use strict';
 
+import { EventStreamContentType, fetchEventSource } from '@microsoft/fetch-event-source';
+import ReconnectingEventSource from 'reconnecting-eventsource';
+
 const queue = [];
 let posting = false;
 
@@ -17,13 +20,77 @@ async function report(client, type, more = {}) {
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-const EVENTS = ['message', 'status', 'reset'];
+const EVENTS = ['message', 'status', 'reset', 'reconnect'];
 
 function listen(name, source) {
   source.onopen = () => report(name, 'open');
   source.onerror = () => report(name, source.readyState === 2 ? 'closed' : 'again');
   for (const type of EVENTS) {
     source.addEventListener(type, (e) => report(name, type, { id: JSON.parse(e.data).id ?? 0 }));
+  }
+}
+
+// inHeader takes the token out of the URL, where an EventSource must have it,
+// into a header.
+function inHeader(url) {
+  const at = new URL(url);
+  const token = at.searchParams.get('token');
+  at.searchParams.delete('token');
+  return [at.href, { Authorization: `Bearer ${token}` }];
+}
+
+// hear is an onmessage of fetch-event-source. It is also called for blocks
+// without data: heartbeats, and ids that come alone.
+function hear(name, { event, data, retry }) {
+  if (!data) return;
+  const told = JSON.parse(data);
+  if (event !== told.type) report(name, 'error', { note: `event: ${event} with ${data}` });
+  if (event === 'reconnect' && retry !== told.data.after_ms) report(name, 'error', { note: `retry: ${retry} with ${data}` });
+  report(name, event, { id: told.id ?? 0 });
+}
+
+const ends = (name, promise) => promise.then(() => report(name, 'ended'), (err) => report(name, 'refused', { note: String(err) }));
+
+class FatalError extends Error {}
+
+// With the handlers that its README advises: no more after a refusal, again after
+// an end.
+function fetchAdvised({ name, url }) {
+  const [at, headers] = inHeader(url);
+  ends(name, fetchEventSource(at, {
+    headers,
+    async onopen(response) {
+      if (response.ok && response.headers.get('content-type').startsWith(EventStreamContentType)) {
+        report(name, 'open');
+        return;
+      }
+      const final = response.status >= 400 && response.status < 500 && response.status !== 429;
+      throw new (final ? FatalError : Error)(`status ${response.status}`);
+    },
+    onmessage: (msg) => hear(name, msg),
+    onclose() {
+      throw new Error('the stream has ended');
+    },
+    onerror(err) {
+      if (err instanceof FatalError) throw err;
+      report(name, 'again', { note: String(err) });
+    },
+  }));
+}
+
+// With nothing but what it must be told.
+function fetchBare({ name, url }) {
+  const [at, headers] = inHeader(url);
+  ends(name, fetchEventSource(at, { headers, openWhenHidden: true, onmessage: (msg) => hear(name, msg) }));
+}
+
+// visibility has the page say that it is hidden or visible when the test wants it.
+async function visibility({ name, url }) {
+  for (;;) {
+    const state = await (await fetch(url)).text();
+    Object.defineProperty(document, 'hidden', { value: state === 'hidden', configurable: true });
+    document.dispatchEvent(new Event('visibilitychange'));
+    report(name, state);
   }
 }
 
@@ -69,6 +136,10 @@ async function poll({ name, url }) {
 const open = {
   eventsource: ({ name, url }) => listen(name, new EventSource(url)),
   polyfill: ({ name, url }) => listen(name, new EventSourcePolyfill(url)),
+  reconnecting: ({ name, url }) => listen(name, new ReconnectingEventSource(url)),
+  fetchAdvised,
+  fetchBare,
+  visibility,
   websocket: webSocket,
   poll,
 };
