@@ -39,7 +39,7 @@ func newBrowser(s *stage) *browser {
 		s.t.Fatal(err)
 	}
 	transport := &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+		DialContext:         (&net.Dialer{Timeout: time.Minute}).DialContext,
 		MaxIdleConnsPerHost: 8,
 	}
 	s.t.Cleanup(transport.CloseIdleConnections)

@@ -141,7 +141,7 @@ func (s *stage) awaitColumn(want, query string, args ...any) {
 			s.t.Logf("%s: %q, want %q, after %v", query, last, want, took.Round(100*time.Millisecond))
 		}
 	}()
-	eventually(s.t, "the database has "+want, 20*time.Second, func() bool {
+	eventually(s.t, "the database has "+want, time.Minute, func() bool {
 		last = s.column(query, args...)
 		return last == want
 	})

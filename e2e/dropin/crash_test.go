@@ -38,7 +38,7 @@ func killAndStart(s *stage) {
 	for range 2 {
 		c.exchange()
 		c.settle()
-		eventually(s.t, "both sides are held", 10*time.Second, func() bool { return s.heldLoops() >= 2 })
+		eventually(s.t, "both sides are held", time.Minute, func() bool { return s.heldLoops() >= 2 })
 		s.holdline.kill(s.t)
 		c.exchange()
 		s.startHoldline()
@@ -127,11 +127,13 @@ func (c *crashes) exchange() {
 	}
 }
 
-// settle waits until all was told, and for what comes late: repeats, and marks. Those
-// leave Holdline within 300 ms, behind Apache after the page's next poll.
+// settle waits until all was told and marked, and for what comes late: repeats, and
+// Holdline's own knowledge of the marks. Those leave Holdline within 300 ms, behind
+// Apache after the page's next poll, and are in the tables when PHP has the time.
 func (c *crashes) settle() {
 	c.ann.seen.await(c.s.t, fmt.Sprintf("question %d.", c.said-1))
 	c.chat.seen.await(c.s.t, fmt.Sprintf("answer %d.", c.said-1))
+	c.s.awaitColumn("0", "SELECT COUNT(*) FROM wp_wplc_chat_msgs WHERE status = 0")
 	late := 1200 * time.Millisecond
 	if c.s.front == apache {
 		late = 4500 * time.Millisecond

@@ -27,7 +27,7 @@ func TestGarbage(t *testing.T) {
 			s.holdFor(120, 250*time.Millisecond)
 			ann, chat := talk(s)
 			cookie := "holdline_visitor=" + ann.cookie("holdline_visitor")
-			eventually(t, "both sides are held", 10*time.Second, func() bool { return s.heldLoops() >= 2 })
+			eventually(t, "both sides are held", time.Minute, func() bool { return s.heldLoops() >= 2 })
 			before := s.weigh()
 			for _, to := range []string{s.listen, strings.TrimPrefix(s.url, "http://")} {
 				randomBytes(s, to)
@@ -41,7 +41,7 @@ func TestGarbage(t *testing.T) {
 				after = s.weigh()
 				return after.held <= before.held && after.goroutines <= before.goroutines+20 && after.files <= before.files+20
 			}
-			for end := time.Now().Add(40 * time.Second); !ok() && time.Now().Before(end); {
+			for end := time.Now().Add(2 * time.Minute); !ok() && time.Now().Before(end); {
 				pass(s.ctx, 200*time.Millisecond)
 			}
 			t.Logf("before %+v, after %+v", before, after)
@@ -73,7 +73,7 @@ func (s *stage) weigh() weight {
 
 // raw sends bytes and breaks off after a moment.
 func raw(s *stage, to, text string, linger time.Duration) error {
-	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(s.ctx, "tcp", to)
+	conn, err := (&net.Dialer{Timeout: time.Minute}).DialContext(s.ctx, "tcp", to)
 	if err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ func run(m *testing.M) (code int, err error) {
 	if err := flag.Set("test.parallel", atOnce); err != nil {
 		return 1, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	code, err = 1, prepare(ctx, dir)
 	if err == nil {

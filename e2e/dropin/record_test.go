@@ -97,7 +97,7 @@ func (r *record) await(t *testing.T, text string, n ...int) {
 	if len(n) > 0 {
 		want = n[0]
 	}
-	began, end := time.Now(), time.After(20*time.Second)
+	began, end := time.Now(), time.After(time.Minute)
 	if !r.comes(end, text, want) {
 		t.Fatalf("%q came %d times, want %d; seen so far:\n%s", text, r.count(text), want, strings.Join(r.all(), "\n"))
 	}

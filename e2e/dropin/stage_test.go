@@ -57,7 +57,7 @@ func (g *ground) stage(t *testing.T, w way, f front, settings ...string) *stage 
 	t.Helper()
 	g.mu.Lock()
 	t.Cleanup(g.mu.Unlock)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute+*hourFor)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute+*hourFor)
 	t.Cleanup(cancel)
 	s := &stage{ground: g, t: t, ctx: ctx, way: w, front: f, url: g.url(f), pace: fast}
 	if f == apache {
@@ -65,7 +65,7 @@ func (g *ground) stage(t *testing.T, w way, f front, settings ...string) *stage 
 		// only if the page polls again as the plugin's script does.
 		s.pace = 1
 	}
-	eventually(t, "PHP is idle", time.Minute, func() bool {
+	eventually(t, "PHP is idle", 2*time.Minute, func() bool {
 		busy, err := g.site.BusyWorkers(ctx)
 		return err == nil && busy == 0
 	})

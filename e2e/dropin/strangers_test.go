@@ -107,7 +107,7 @@ func privateChat(s *stage) (cid string) {
 	login(s, "admin").load(ann.chat())
 	ann.seen.await(s.t, "has joined the chat")
 	ann.close()
-	eventually(s.t, "the page's loop is gone", 20*time.Second, func() bool { return s.heldLoops() == 0 })
+	eventually(s.t, "the page's loop is gone", time.Minute, func() bool { return s.heldLoops() == 0 })
 	s.tell(ann.chat(), "top secret")
 	return ann.chat()
 }
@@ -270,7 +270,7 @@ func askElsewhere(s *stage, who string, b *browser, cid string) {
 		{http.MethodPost, "poll", "cursor=0&channels=wplc/" + cid},
 		{http.MethodGet, "ws?cursor=0&channels=wplc/" + cid, "upgrade"},
 	} {
-		ctx, cancel := context.WithTimeout(s.ctx, 5*time.Second)
+		ctx, cancel := context.WithTimeout(s.ctx, time.Minute)
 		status, body, err := ask(ctx, b, tt.method, tt.path, tt.form)
 		cancel()
 		if err != nil || status != want {

@@ -171,6 +171,6 @@ func streams(s *stage) {
 		s.t.Errorf("the first line came when PHP was %s", got)
 	}
 	leave()
-	eventually(s.t, "PHP has noticed", 10*time.Second, func() bool { return state() != "running" })
+	eventually(s.t, "PHP has noticed", time.Minute, func() bool { return state() != "running" })
 	s.t.Log("the browser left, PHP's script was", state())
 }
