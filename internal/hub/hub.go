@@ -47,8 +47,9 @@ type Subscriber interface {
 	// Live tells that the subscriber has caught up (or began without a cursor),
 	// where it stands, and what is the case on its channels: their states as far
 	// as they are known, and behind those the tellings that are kept (nil for
-	// none, or none that a one-off subscriber has not seen). It may come again after the source was paused; a one-off subscriber that was answered
-	// before never hears it.
+	// none, or none that a one-off subscriber has not seen). It may come again,
+	// with all of that, after the source was paused; a one-off subscriber that was
+	// answered before never hears it.
 	Live(cursor string, states *Delivery)
 	// Deliver hands over events in the order of their ids as they became known, or
 	// something that was told and not stored (Delivery.Cursor is then empty).

@@ -21,7 +21,9 @@ type Telling struct {
 	//
 	// A pending message is kept as its PendingKey, and told before its row is
 	// published: the row then takes its place. Who heard the pending one live is
-	// told the row as chat.TypeStored, everybody else as the message it is.
+	// told the row as chat.TypeStored, everybody else as the message it is. A row
+	// that is never published, as it came while its source was paused, takes
+	// nobody's place: its note stays until it is forgotten.
 	Keep string
 }
 

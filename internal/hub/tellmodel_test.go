@@ -147,7 +147,6 @@ func (w *world) forget(rt *rapid.T) {
 func (c *modelClient) listen(d *Delivery) {
 	m := &c.tellings
 	told := map[string]bool{}
-	stored := false
 	for i := range d.Events {
 		e := &d.Events[i]
 		if e.Cursor == "" {
@@ -157,7 +156,7 @@ func (c *modelClient) listen(d *Delivery) {
 			continue
 		}
 		if e.ID != 0 {
-			stored = c.settle(e) || stored
+			c.settle(e)
 		}
 	}
 	switch {
@@ -210,10 +209,11 @@ func (c *modelClient) hear(e *chat.Event) {
 }
 
 // settle takes a row.
-func (c *modelClient) settle(e *chat.Event) (stored bool) {
+func (c *modelClient) settle(e *chat.Event) {
 	m := &c.tellings
 	pending, replay := m.shown[e.ClientID] == "pending", c.sub.late != nil
-	if stored = e.Type == chat.TypeStored; stored {
+	stored := e.Type == chat.TypeStored
+	if stored {
 		delete(m.known, wordsOf(&chat.Event{Type: e.Type, Channel: e.Channel, ClientID: e.ClientID, Pending: true}))
 	}
 	switch {
@@ -223,7 +223,6 @@ func (c *modelClient) settle(e *chat.Event) (stored bool) {
 		c.rt.Fatalf("%s was told as a message after it was told as pending", e.ClientID)
 	}
 	m.shown[e.ClientID] = string(e.Type)
-	return stored
 }
 
 // notesFor are the notes on the board that the client may hear.
