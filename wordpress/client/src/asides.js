@@ -21,7 +21,7 @@ export function newAsides(line) {
       const open = line();
       if (!open) break;
       queue.delete(key);
-      const { say_: say } = open.current.wire_;
+      const { say_: say } = open.current_.wire_;
       if (say) say(words);
       else await open.post_("signal", words).catch(() => {});
     }

@@ -42,7 +42,7 @@ export function newBroker(name, kind, owner) {
   const term = now();
   const members = new Map();
   const states = new Map(); // subject → last event about it, for who comes later
-  const open = () => line?.current && line;
+  const open = () => line?.current_ && line;
   const outbox = newOutbox(owner, open, (sends) => post("sent", "", sends));
   const asides = newAsides(open);
   let n = 0; // words said
@@ -142,29 +142,23 @@ export function newBroker(name, kind, owner) {
   async function cover() {
     if (covering) return;
     covering = true;
-    while (await coverOnce());
-    covering = false;
-    welcome(); // for those who need nothing new
-  }
-
-  /** Takes one step towards that; tells whether there may be another. */
-  async function coverOnce() {
-    const mine = line;
-    const want = [...new Set([...members.values()].flatMap((m) => m.channels))].sort();
-    if (!mine || !want.length) return false;
-    const { current } = mine;
-    const { channels } = current || mine;
-    const added = want.filter((name) => !channels.includes(name));
-    if (added.length && current) {
+    for (let mine; (mine = line);) {
+      const want = [...new Set([...members.values()].flatMap((m) => m.channels))].sort();
+      const { channels } = mine.current_ || mine;
+      const added = want.filter((name) => !channels.includes(name));
+      if (!added.length || !mine.current_) {
+        if (want.length && want.join() !== mine.channels.join()) {
+          mine.channels = want;
+          if (mine.current_) mine.shrink_();
+          else mine.connect_();
+        }
+        break;
+      }
       const why = await mine.extend_([...channels, ...added].sort());
       if (why && mine === line) exclude(added, why);
-      return true;
     }
-    if (want.join() === mine.channels.join()) return false;
-    mine.channels = want;
-    if (current) mine.shrink_();
-    else mine.connect_();
-    return false;
+    covering = false;
+    welcome(); // for those who need nothing new
   }
 
   /** New channels that may not be read: the rest stays as it is, and who asked is told. */
@@ -175,7 +169,7 @@ export function newBroker(name, kind, owner) {
 
   /** Tells new members that from here on they hear everything. */
   function welcome() {
-    const current = line?.current;
+    const current = line?.current_;
     if (!current) return;
     members.forEach((m, id) => {
       const { channels } = m;

@@ -35,7 +35,7 @@ export function openConnection(line, rung, patience) {
     take_(list, cursor) {
       const before = c.cursor_;
       if (done) return;
-      if (c !== line.current) return void c.early_.push([list, cursor]);
+      if (c !== line.current_) return void c.early_.push([list, cursor]);
       const events = [];
       for (const e of eventsIn(list)) {
         const { type } = e;

@@ -147,7 +147,7 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
     token = token || (await fresh());
     if (run !== started) return;
     name = `holdline ${keyOf(2, url, rightsOf(token), as)}`; // 2: of what is said on the bus
-    if (share === false || typeof BroadcastChannel === "undefined") return alone();
+    if (share === false || !self.BroadcastChannel) return alone();
     open(name);
     join();
     watch = setInterval(() => {
@@ -172,7 +172,7 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
 
   function startWorker() {
     const address = worker ?? (Holdline.script || script || `${url}/client.js`);
-    if (!address || typeof SharedWorker === "undefined") return false;
+    if (!address || !self.SharedWorker) return false;
     const give = () => { if (bus && !term) elect(); };
     try {
       line.worker = new SharedWorker(address, { name });
@@ -368,8 +368,8 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
 
   const those = (states) => [...sends.values()].filter((s) => states.includes(s.state));
 
-  function tell({ state, transport, wait, why }) {
-    told = { state, transport, wait, why, role };
+  function tell(news) {
+    told = { ...news, role };
     emit("state", told);
   }
 

@@ -22,7 +22,7 @@ export function newLine(url, as, known, to) {
   let attempt, timer, better, shrinking;
 
   const line = {
-    url, as, memory, to, channels: [], cursor: "", token: "", state: "closed", current: undefined,
+    url, as, memory, to, channels: [], cursor: "",
     quiet_: 40 * SECOND, // of a stream; the server's heartbeat is 15 s
     pongs_: [], // who waits for one
     renewed_: false, // the token, since a connection has lived
@@ -31,7 +31,7 @@ export function newLine(url, as, known, to) {
     /** It reads too much for now, which does no harm for a moment. */
     shrink_() {
       clearTimeout(shrinking);
-      shrinking = setTimeout(() => line.current && swap([line.current.rung_]), 2 * SECOND);
+      shrinking = setTimeout(() => line.current_ && swap([line.current_.rung_]), 2 * SECOND);
     },
 
     took_(cursor, events) {
@@ -49,7 +49,7 @@ export function newLine(url, as, known, to) {
     /** Round trip to the server in ms. */
     async latency_() {
       const began = now();
-      const { current } = line;
+      const current = line.current_;
       if (current?.wire_.say_) {
         await new Promise((resolve) => { line.pongs_.push(resolve); current.ping_(); });
       } else {
@@ -69,12 +69,12 @@ export function newLine(url, as, known, to) {
     const slept = now() - looked > 15 * SECOND; // a laptop was shut, or a tab was frozen
     looked = now();
     if (slept) wake();
-    else line.current?.look_();
+    else line.current_?.look_();
   }, 5 * SECOND);
 
   function tell(state, more) {
     line.state = state;
-    to.state({ state, transport: line.current ? RUNGS[line.current.rung_] : "", ...more });
+    to.state({ state, transport: line.current_ ? RUNGS[line.current_.rung_] : "", ...more });
   }
 
   function remember() {
@@ -113,9 +113,9 @@ export function newLine(url, as, known, to) {
     life++;
     clearTimeout(timer);
     clearTimeout(better);
-    line.current?.close_();
+    line.current_?.close_();
     attempt?.close_();
-    line.current = attempt = undefined;
+    line.current_ = attempt = undefined;
   }
 
   /** The server says no: it is asked once more with a fresh token, then no more. */
@@ -140,8 +140,8 @@ export function newLine(url, as, known, to) {
 
   /** Makes c the connection. The one before may end now: c stands where it did. */
   function adopt(c) {
-    const before = line.current;
-    line.current = c;
+    const before = line.current_;
+    line.current_ = c;
     attempt = undefined;
     line.cursor = c.cursor_;
     rounds = 0;
@@ -152,18 +152,18 @@ export function newLine(url, as, known, to) {
     }
     tell("open"); // who waits for that hears all that follows
     c.early_.splice(0).forEach((heard) => c.take_(...heard));
-    if (c === line.current) plan(BEAT);
+    if (c === line.current_) plan(BEAT);
   }
 
   /** Plans the next look for something better, or the change before a proxy's cut. */
   function plan(wait) {
     clearTimeout(better);
-    const rung = line.current.rung_;
+    const rung = line.current_.rung_;
     const age = rung <= SSE && memory.life[rung];
     if (!age && rung === WS) return;
     better = setTimeout(async () => {
       const why = await swap(rungsOf(WS, age ? rung : rung - 1));
-      if (why && line.current) plan(Math.min(wait * 2, HOUR / 6));
+      if (why && line.current_) plan(Math.min(wait * 2, HOUR / 6));
     }, age ? age * 0.8 : wait * (0.9 + Math.random() / 5));
   }
 
@@ -175,7 +175,7 @@ export function newLine(url, as, known, to) {
   async function swap(rungs) {
     const mine = life;
     let why = { lost: "nothing to try" };
-    if (attempt || !line.current) return why;
+    if (attempt || !line.current_) return why;
     for (const rung of rungs) {
       const c = attempt = openConnection(line, rung, FIRST_BYTE);
       why = (await c.settled_) || c.why_;
@@ -188,7 +188,7 @@ export function newLine(url, as, known, to) {
 
   /** Hears of the end of a connection that had lived. */
   function lost(c, why) {
-    if (c !== line.current) return;
+    if (c !== line.current_) return;
     const lived = now() - c.born_;
     if (lived > 10 * SECOND) line.renewed_ = false;
     failures = lived > 5 * SECOND ? 0 : failures + 1;
@@ -219,7 +219,7 @@ export function newLine(url, as, known, to) {
 
   /** The tab or, if `hard`, the network is back: waits no more, trusts no silence. */
   async function wake(hard) {
-    const { state, current } = line;
+    const { state, current_: current } = line;
     if (state === "waiting" || (hard && state === "connecting")) {
       failures = rounds = 0;
       connect();
@@ -233,7 +233,7 @@ export function newLine(url, as, known, to) {
       } else {
         await swap([current.rung_]);
       }
-      if (current === line.current && current.last_ < at) connect();
+      if (current === line.current_ && current.last_ < at) connect();
     }
   }
 
@@ -259,7 +259,7 @@ export function newLine(url, as, known, to) {
     while (attempt) await attempt.settled_.then(() => pause(0));
     if (mine !== life) return;
     line.cursor = who.cursor;
-    if (await swap([line.current.rung_])) connect();
+    if (await swap([line.current_.rung_])) connect();
   }
 
   return line;

@@ -4,13 +4,12 @@
 import { newBroker } from "./broker.js";
 import { Holdline } from "./holdline.js";
 
-if (typeof SharedWorkerGlobalScope !== "undefined" && self instanceof SharedWorkerGlobalScope) {
+if (self.SharedWorkerGlobalScope) { // which no page has
   const lead = () => {
     newBroker(self.name, "worker", self.name);
     return new Promise(() => {}); // keeps the lock as long as the worker lives
   };
-  if (navigator.locks) navigator.locks.request(self.name, lead);
-  else lead();
+  navigator.locks?.request(self.name, lead) ?? lead();
 } else {
   self.Holdline = Holdline;
 }

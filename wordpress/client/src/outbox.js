@@ -54,7 +54,7 @@ export function newOutbox(owner, line, tell) {
 
   function ask(open, { client_id, channel, body, as }) {
     const words = { type: "send", channel, client_id, body, as };
-    const { say_: say } = open.current.wire_;
+    const { say_: say } = open.current_.wire_;
     hold(channel, PATIENCE);
     if (say && body.length <= MAX_FRAME) return say(words);
     open.post_("send", words).catch((e) => {
@@ -68,12 +68,14 @@ export function newOutbox(owner, line, tell) {
   async function answered({ client_id: client, channel, state, id, reason, error, retry_ms: after }) {
     const send = sends.get(client), open = line();
     busy.delete(channel);
-    if (send && state === "pending") asked.set(client, now());
-    else if (send && state === "stored") settle(send, { state, id: numberOf(id) });
-    else if (send && open && (reason === "forbidden" || reason === LOGIN) && (await open.renew_())) open.connect_();
-    else if (send && state === "failed" && !TEMPORARY.includes(reason)) settle(send, { state, reason, error });
-    else if (send) return hold(channel, Math.max(Math.min(numberOf(after), 60 * SECOND) || 0, jitter(failures++)));
-    failures = 0;
+    if (send) {
+      if (state === "pending") asked.set(client, now());
+      else if (state === "stored") settle(send, { state, id: numberOf(id) });
+      else if ((reason === "forbidden" || reason === LOGIN) && (await open?.renew_())) open.connect_();
+      else if (state === "failed" && !TEMPORARY.includes(reason)) settle(send, { state, reason, error });
+      else return hold(channel, Math.max(Math.min(numberOf(after), 60 * SECOND) || 0, jitter(failures++)));
+      failures = 0;
+    }
     run();
   }
 

@@ -5,24 +5,22 @@ import { SECOND, byAge, pause } from "./words.js";
  * disk or in a browser that forbids it there is none, and this forgets silently.
  */
 export function newShelf(owner) {
-  const opened = new Promise((resolve, reject) => {
+  const opened = new Promise((resolve) => {
     const asked = indexedDB.open("holdline", 1);
     asked.onupgradeneeded = () => asked.result.createObjectStore("sends", { keyPath: "client_id" });
     asked.onsuccess = () => resolve(asked.result);
-    asked.onerror = reject;
   });
 
-  /** Resolves to the answer, or to nothing after an error. */
-  const ask = (name, value) => opened.then((db) => new Promise((resolve, reject) => {
+  /** Resolves to the answer, to nothing where there is no such place, or never. */
+  const ask = (name, value) => opened.then((db) => new Promise((resolve) => {
     const asked = db.transaction("sends", "readwrite").objectStore("sends")[name](value);
     asked.onsuccess = () => resolve(asked.result);
-    asked.onerror = reject;
   })).catch(() => {});
 
   return {
     put_: (send) => ask("put", { ...send, owner }),
     delete_: (id) => ask("delete", id),
-    /** All that are kept, oldest first. Some browsers never answer at all. */
+    /** All that are kept, oldest first. */
     async all_() {
       const kept = await Promise.race([ask("getAll"), pause(SECOND)]);
       return (kept || []).filter((s) => s.owner === owner).sort(byAge);

@@ -49,19 +49,16 @@ function eventStream(c) {
  * the events that are whole with it and the last id. The type is in the JSON.
  */
 export function eventLines() {
-  let rest = "", data = "", id = "";
+  let rest = "", id = "";
   return (text) => {
-    const lines = (rest + text).split("\n");
-    rest = lines.pop();
-    if (rest.length + data.length > MAX_TEXT) throw { lost: "too long" };
+    const blocks = (rest + text).split(/\r?\n\r?\n/);
+    rest = blocks.pop();
+    if (rest.length > MAX_TEXT) throw { lost: "too long" };
     const events = [];
-    for (const line of lines) {
-      if (line.startsWith("data:")) data += line.slice(5);
-      else if (line.startsWith("id:")) id = line.slice(3).trim();
-      else if (line.trim() === "") {
-        if (data) events.push(parse(data));
-        data = "";
-      }
+    for (const block of blocks) {
+      const data = block.match(/^data:.*/gm);
+      if (data) events.push(parse(data.map((line) => line.slice(5)).join("")));
+      id = /^id:(.*)/m.exec(block)?.[1].trim() ?? id;
     }
     return { events, id };
   };

@@ -13,7 +13,7 @@ export const now = () => Date.now();
 export const pause = (ms) => new Promise((wake) => setTimeout(wake, ms));
 
 /** Full jitter: anything between nothing and a bound that doubles up to 30 s. */
-export const jitter = (failures) => Math.random() * Math.min(30 * SECOND, 500 * 2 ** Math.min(failures, 6));
+export const jitter = (failures) => Math.random() * 468 * 2 ** Math.min(failures, 6);
 
 /** What comes from outside may be an object that cannot even be compared. */
 export const numberOf = (value) => (typeof value === "number" ? value : undefined);
@@ -73,7 +73,7 @@ export async function ask(address, token, signal, words) {
 
 /** One poll of who has url, as and token; what comes back has events and a cursor. */
 export async function askPoll({ channels, cursor, wait, ...who }, signal) {
-  const address = addressOf(who, "poll", { channels: channels.join(), cursor, wait });
+  const address = addressOf(who, "poll", { channels: channels.join(), cursor, wait: `${wait}` });
   const answer = parse(await (await ask(address, who.token, signal)).text());
   if (!answer || !Array.isArray(answer.events) || !isText(answer.cursor)) throw { lost: "no poll's answer" };
   return answer;
@@ -92,9 +92,9 @@ export async function catchUp(who, heard) {
   }
 }
 
-/** An endpoint's address, for who has url and as. What is empty is left out of the query; 0 is not. */
+/** An endpoint's address, for who has url and as. What is empty is left out of the query. */
 export function addressOf({ url, as }, endpoint, query) {
   const q = new URLSearchParams();
-  for (const [name, value] of Object.entries({ as, ...query })) if (value || value === 0) q.set(name, value);
+  for (const [name, value] of Object.entries({ as, ...query })) if (value) q.set(name, value);
   return `${url}/${endpoint}?${q}`;
 }
