@@ -74,7 +74,7 @@ export function newBroker(name, kind, owner) {
   function join(id, m) {
     const { channels, token } = m;
     const known = members.get(id);
-    const changed = !known || channels.join() !== known.channels.join();
+    const changed = !known || `${channels}` !== `${known.channels}`;
     members.set(id, { ...m, heard_: now(), fresh_: changed || known.fresh_ });
     if (!known) outbox.loaded_.then(() => post("sent", id, outbox.all_()));
     if (!line) start(m);
@@ -147,7 +147,7 @@ export function newBroker(name, kind, owner) {
       const { channels } = mine.current_ || mine;
       const added = want.filter((name) => !channels.includes(name));
       if (!added.length || !mine.current_) {
-        if (want.length && want.join() !== mine.channels.join()) {
+        if (want.length && `${want}` !== `${mine.channels}`) {
           mine.channels = want;
           if (mine.current_) mine.shrink_();
           else mine.connect_();

@@ -20,7 +20,7 @@ export function openConnection(line, rung, patience) {
         connection that ended in the same moment has a why all the same. */
     settled_: new Promise((resolve) => { settle = resolve; }),
 
-    address_: (endpoint, more) => addressOf(line, endpoint, { channels: c.channels.join(), cursor: c.cursor_, ...more }),
+    address_: (endpoint, more) => addressOf(line, endpoint, { channels: c.channels, cursor: c.cursor_, ...more }),
 
     heard_() {
       c.last_ = now();

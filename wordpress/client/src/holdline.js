@@ -43,7 +43,7 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
   let heard, watch, patience, bus, broker, election, release, isReady;
   const ready = new Promise((resolve) => { isReady = resolve; });
 
-  const signals = ["online", "visibilitychange", "pagehide", "pageshow"];
+  const signals = "online visibilitychange pagehide pageshow".split(" ");
   const signalled = ({ type, persisted }) => {
     const hard = type === "online";
     if (type === "pagehide") stop();

@@ -90,17 +90,26 @@ export function newLine(url, as, known, to) {
     const mine = life;
     tell("connecting");
     const patience = FIRST_BYTE * 2 ** Math.min(rounds, 2); // a slow network is not a bad proxy
-    let why;
-    for (const rung of rungsOf(rounds ? WS : memory.rung, SHORT)) {
+    const why = await climb(rungsOf(rounds ? WS : memory.rung, SHORT), patience);
+    if (!why || mine !== life) return;
+    if (why.refused) return refused(why);
+    rounds++;
+    retry(why.after || jitter(failures++), why.lost);
+  }
+
+  /** Tries rungs. Resolves to the last why, or to nothing if it is done or of no use any more. */
+  async function climb(rungs, patience) {
+    const mine = life;
+    let why = { lost: "nothing to try" };
+    for (const rung of rungs) {
       const c = attempt = openConnection(line, rung, patience);
       why = (await c.settled_) || c.why_;
       if (mine !== life) return c.close_();
+      attempt = undefined;
       if (!why) return adopt(c);
-      if (why.refused) return refused(why);
-      if (why.after) break; // a server that is busy is so on every rung
+      if (why.refused || why.after) break; // a server that is busy is so on every rung
     }
-    rounds++;
-    retry(why.after || jitter(failures++), why.lost);
+    return why;
   }
 
   function retry(wait, why) {
@@ -142,7 +151,6 @@ export function newLine(url, as, known, to) {
   function adopt(c) {
     const before = line.current_;
     line.current_ = c;
-    attempt = undefined;
     line.cursor = c.cursor_;
     rounds = 0;
     before?.close_();
@@ -173,17 +181,7 @@ export function newLine(url, as, known, to) {
    * twice by its id. Resolves to the last why, or to nothing if it is done.
    */
   async function swap(rungs) {
-    const mine = life;
-    let why = { lost: "nothing to try" };
-    if (attempt || !line.current_) return why;
-    for (const rung of rungs) {
-      const c = attempt = openConnection(line, rung, FIRST_BYTE);
-      why = (await c.settled_) || c.why_;
-      if (mine !== life) return void c.close_();
-      attempt = undefined;
-      if (!why) return adopt(c);
-    }
-    return why;
+    return attempt || !line.current_ ? {} : climb(rungs, FIRST_BYTE);
   }
 
   /** Hears of the end of a connection that had lived. */

@@ -64,16 +64,16 @@ export async function ask(address, token, signal, words) {
   });
   if (response.ok) return response;
   const { status } = response;
-  const said = parse(await response.text()) || {};
+  const said = parse(await response.text());
   // A proxy's own error page says nothing about who may read what.
-  if (status < 500 && status !== 429 && isText(said.reason)) throw { refused: String(said.error), status, reason: said.reason };
+  if (status < 500 && status !== 429 && isText(said?.reason)) throw { refused: String(said.error), status, reason: said.reason };
   const after = Number(response.headers.get("Retry-After")) * SECOND;
-  throw { lost: isText(said.error) ? said.error : `status ${status}`, status, after: after > 0 ? Math.min(after, 60 * SECOND) : 0 };
+  throw { lost: isText(said?.error) ? said.error : `status ${status}`, status, after: after > 0 ? Math.min(after, 60 * SECOND) : 0 };
 }
 
 /** One poll of who has url, as and token; what comes back has events and a cursor. */
 export async function askPoll({ channels, cursor, wait, ...who }, signal) {
-  const address = addressOf(who, "poll", { channels: channels.join(), cursor, wait: `${wait}` });
+  const address = addressOf(who, "poll", { channels, cursor, wait: `${wait}` });
   const answer = parse(await (await ask(address, who.token, signal)).text());
   if (!answer || !Array.isArray(answer.events) || !isText(answer.cursor)) throw { lost: "no poll's answer" };
   return answer;
