@@ -79,7 +79,9 @@ func TestTabs(t *testing.T) {
 			other, otherChannel := s.chat()
 			token := s.token(channel, otherChannel)
 			var lines []*line
+			slowest := time.Duration(0) // to open a tab and its line, which tells how busy the machine is
 			for i := range 5 {
+				began := time.Now()
 				options := map[string]any{"channels": []string{channel}, "token": token}
 				if i == 3 { // wants more than the others
 					options["channels"] = []string{channel, otherChannel}
@@ -90,31 +92,34 @@ func TestTabs(t *testing.T) {
 				l := b.open(test.origin).line("l", options)
 				t.Cleanup(func() { b.call("", "Target.closeTarget", map[string]any{"targetId": l.target}, nil) })
 				lines = append(lines, l)
-				if o := l.awaitOpen("ws", 10*time.Second); i == 0 && o.Role != test.role {
+				if o := l.awaitOpen("ws", 30*time.Second); i == 0 && o.Role != test.role {
 					t.Fatalf("the first tab is %q instead of %q", o.Role, test.role)
 				}
+				slowest = max(slowest, time.Since(began))
 			}
-			eventually(t, "the connections are as they should be", 5*time.Second, func() bool { return s.held() == test.connections })
+			eventually(t, "the connections are as they should be", 30*time.Second, func() bool { return s.held() == test.connections })
 			want := s.say(id, 20)
 			elsewhere := s.say(other, 1)
 			for i, l := range lines {
 				if i == 3 {
-					l.awaitRows(append(slices.Clone(want), elsewhere...), 5*time.Second)
+					l.awaitRows(append(slices.Clone(want), elsewhere...), 30*time.Second)
 				} else {
-					l.awaitRows(want, 5*time.Second)
+					l.awaitRows(want, 30*time.Second)
 				}
 			}
 			if test.after != "" {
-				s.testHeir(t, b, lines, id, want, elsewhere, test.role)
+				s.testHeir(t, b, lines, id, want, elsewhere, test.role, max(time.Second, 2*slowest))
 			}
 		})
 	}
 }
 
-// testHeir kills who holds the line while rows are written.
-func (s *site) testHeir(t *testing.T, b *browser, lines []*line, id int64, want, elsewhere []int64, role string) {
+// testHeir kills who holds the line while rows are written. Who inherits it has to do
+// so at once, without a timer: within a second, or what a new tab takes where all is
+// slow.
+func (s *site) testHeir(t *testing.T, b *browser, lines []*line, id int64, want, elsewhere []int64, role string, atOnce time.Duration) {
 	w := s.writeOn(id, 20*time.Millisecond)
-	eventually(t, "rows flow", 5*time.Second, func() bool { return lines[4].count() > len(want)+10 })
+	eventually(t, "rows flow", 30*time.Second, func() bool { return lines[4].count() > len(want)+10 })
 	if role == "worker" {
 		for _, worker := range b.workers() {
 			worker.close()
@@ -123,11 +128,11 @@ func (s *site) testHeir(t *testing.T, b *browser, lines []*line, id int64, want,
 		lines[0].crash()
 		lines = lines[1:]
 	}
-	lines[1].await("another holds the line", 5*time.Second, func(o told) bool {
+	lines[1].await("another holds the line", 30*time.Second, func(o told) bool {
 		return o.State == "open" && (o.Role == "leader" || o.Role == "follower") && o.States[len(o.States)-1].Role != role
 	})
 	n := lines[1].count()
-	eventually(t, "rows flow again", 5*time.Second, func() bool { return lines[1].count() > n+10 })
+	eventually(t, "rows flow again", 30*time.Second, func() bool { return lines[1].count() > n+10 })
 	ids := w.end()
 	if !slices.ContainsFunc(lines, func(l *line) bool { return l.told().Role == "leader" }) {
 		t.Error("no tab leads")
@@ -137,14 +142,14 @@ func (s *site) testHeir(t *testing.T, b *browser, lines []*line, id int64, want,
 		if strings.Contains(l.channels(), ",") {
 			all = slices.Concat(want, elsewhere, ids)
 		}
-		o := l.awaitRows(all, 5*time.Second)
+		o := l.awaitRows(all, 30*time.Second)
 		pause := longestPause(o, ids[0])
 		t.Logf("%s: longest pause between two rows %d ms", o.Role, pause)
-		if pause > 1000 {
+		if pause > atOnce.Milliseconds() {
 			t.Errorf("it took %d ms to replace who held the line", pause)
 		}
 	}
-	eventually(t, "there is one connection again", 5*time.Second, func() bool { return s.held() == 1 })
+	eventually(t, "there is one connection again", 30*time.Second, func() bool { return s.held() == 1 })
 }
 
 // count is the number of events; it costs less than told.
