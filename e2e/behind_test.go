@@ -41,7 +41,7 @@ func TestBehindProxies(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			s := *s
 			s.t = t
-			b := &behind{site: &s, front: f, relay: r, client: &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second}}
+			b := &behind{site: &s, front: f, relay: r, client: &http.Client{Transport: &http.Transport{}, Timeout: time.Minute}}
 			b.chatID, b.channel = s.chat()
 			b.bearer = s.token(b.channel)
 			t.Cleanup(func() {
@@ -61,7 +61,7 @@ func TestBehindProxies(t *testing.T) {
 // awaitNobody waits until the program has noticed that its clients are gone.
 func (b *behind) awaitNobody(t *testing.T) {
 	t.Helper()
-	eventually(t, "the program notices that the client has gone", 10*time.Second, func() bool { return b.held() == 0 })
+	eventually(t, "the program notices that the client has gone", time.Minute, func() bool { return b.held() == 0 })
 }
 
 func (b *behind) url(scheme, transport string) string {
@@ -89,7 +89,7 @@ func (b *behind) testStream(t *testing.T) {
 	}
 	await := func(what string, ok func(line string) bool) {
 		t.Helper()
-		if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		for {
@@ -115,7 +115,7 @@ func (b *behind) testStream(t *testing.T) {
 
 // testDelay shows that the others pass because nginx is asked not to buffer.
 func (b *behind) testDelay(t *testing.T, conn net.Conn, lines *bufio.Reader) {
-	eventually(t, "the stream is held", 10*time.Second, func() bool { return b.held() == 1 })
+	eventually(t, "the stream is held", time.Minute, func() bool { return b.held() == 1 })
 	b.say(b.chatID, 1)
 	if err := conn.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
 		t.Fatal(err)
@@ -143,7 +143,7 @@ func (b *behind) testPoll(t *testing.T) {
 	cursor := first.Cursor
 	for range polls {
 		answer := b.poll(t.Context(), cursor)
-		eventually(t, "the poll is held", 10*time.Second, func() bool { return b.held() == 1 })
+		eventually(t, "the poll is held", time.Minute, func() bool { return b.held() == 1 })
 		rows := b.say(b.chatID, 1)
 		got := <-answer
 		if got.err != nil || len(got.Events) != 1 || got.Events[0].ID != rows[0] {
@@ -163,7 +163,7 @@ func (b *behind) testPoll(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	answer := b.poll(ctx, cursor)
-	eventually(t, "the poll is held", 10*time.Second, func() bool { return b.held() == 1 })
+	eventually(t, "the poll is held", time.Minute, func() bool { return b.held() == 1 })
 	cancel()
 	<-answer
 	b.awaitNobody(t)
@@ -204,7 +204,7 @@ func (b *behind) ask(ctx context.Context, cursor string, a *pollAnswer) error {
 }
 
 func (b *behind) testWebSocket(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	conn, _, err := websocket.Dial(ctx, b.url("ws", "ws"), &websocket.DialOptions{HTTPClient: &http.Client{Transport: b.client.Transport}, Subprotocols: []string{"holdline.v1"}})
 	if err != nil {
@@ -255,6 +255,6 @@ func (b *behind) testSilent(t *testing.T) {
 	if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 101 ") {
 		t.Fatalf("%q, %v", line, err)
 	}
-	eventually(t, "the WebSocket is held", 10*time.Second, func() bool { return b.held() == 1 })
+	eventually(t, "the WebSocket is held", time.Minute, func() bool { return b.held() == 1 })
 	b.awaitNobody(t)
 }

@@ -55,7 +55,7 @@ func TestOnlyListedOriginsRead(t *testing.T) {
 	}
 
 	// A page is not told why its WebSocket failed, so ask as it did.
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	_, resp, err := websocket.Dial(ctx, endpoint("ws", s.listen, "ws", channel, token), &websocket.DialOptions{
 		HTTPHeader: http.Header{"Origin": {d.foreign}}, Subprotocols: []string{"holdline.v1"},

@@ -119,7 +119,7 @@ ProxyPass /holdline/ http://%s/holdline/ upgrade=websocket
 
 func awaitListening(t *testing.T, address string) {
 	t.Helper()
-	eventually(t, "a proxy listens", 10*time.Second, func() bool {
+	eventually(t, "a proxy listens", time.Minute, func() bool {
 		c, err := net.Dial("tcp", address)
 		if err != nil {
 			return false

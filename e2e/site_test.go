@@ -89,7 +89,7 @@ func (s *site) kill() {
 
 func (s *site) awaitReady() {
 	s.t.Helper()
-	eventually(s.t, "the program is ready", 20*time.Second, func() bool {
+	eventually(s.t, "the program is ready", time.Minute, func() bool {
 		resp, err := http.Get("http://" + s.admin + "/readyz")
 		if err != nil {
 			return false

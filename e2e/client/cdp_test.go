@@ -57,7 +57,7 @@ func newBrowser(t *testing.T) *browser {
 	cmd.Env = append(os.Environ(), "TMPDIR="+dir) // or its lock stays behind when it is killed
 	signal := start(t, cmd)
 	var port, path string
-	eventually(t, "Chromium listens", 30*time.Second, func() bool {
+	eventually(t, "Chromium listens", time.Minute, func() bool {
 		text, err := os.ReadFile(filepath.Join(dir, "DevToolsActivePort"))
 		if err != nil {
 			return false
@@ -122,7 +122,7 @@ func (b *browser) call(session, method string, params, out any) error {
 		return json.Unmarshal(a.Result, out)
 	case <-b.done:
 		return errors.New("Chromium has gone")
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		return fmt.Errorf("%s: no answer", method)
 	}
 }
@@ -164,7 +164,7 @@ func (b *browser) open(address string) *tab {
 	var made struct{ TargetID string }
 	b.must("", "Target.createTarget", map[string]any{"url": address}, &made)
 	p := b.attach(made.TargetID)
-	eventually(b.t, "the page is there", 20*time.Second, func() bool {
+	eventually(b.t, "the page is there", time.Minute, func() bool {
 		var ready bool
 		return p.call(p.session, "Runtime.evaluate", map[string]any{"expression": "window.ready === true", "returnByValue": true}, &evaluated{value: &ready}) == nil && ready
 	})

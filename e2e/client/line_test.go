@@ -125,7 +125,7 @@ func TestLadder(t *testing.T) {
 			o := l.awaitOpen(test.transport, test.within)
 			t.Logf("%s, on the first visit: first event after %d ms", test.transport, o.First)
 			want := s.say(id, 5)
-			l.awaitRows(want, 6*time.Second)
+			l.awaitRows(want, 30*time.Second)
 			p.close()
 
 			p = b.open(s.fronts[test.front])
@@ -137,7 +137,7 @@ func TestLadder(t *testing.T) {
 			p.eval("lines.l.line.latency()", &ms)
 			began := time.Now()
 			row := s.write(id, "now")
-			l.awaitRows([]int64{row}, 6*time.Second)
+			l.awaitRows([]int64{row}, 30*time.Second)
 			t.Logf("%s: round trip %.1f ms, row to page within %v", test.transport, ms, time.Since(began).Round(time.Millisecond))
 		})
 	}

@@ -41,12 +41,12 @@ func TestOffline(t *testing.T) {
 			for range 2 {
 				l := b.open(s.fronts[test.front]).line("l", map[string]any{"channels": []string{channel}, "token": token})
 				t.Cleanup(l.close)
-				l.awaitOpen(test.transport, 10*time.Second)
+				l.awaitOpen(test.transport, 30*time.Second)
 				lines = append(lines, l)
 			}
 			all := append(b.workers(), lines[0].tab, lines[1].tab)
 			w := s.writeOn(id, 50*time.Millisecond)
-			eventually(t, "rows flow", 5*time.Second, func() bool { return len(lines[1].told().rows()) > 10 })
+			eventually(t, "rows flow", 30*time.Second, func() bool { return len(lines[1].told().rows()) > 10 })
 			// Emulation tells the browser and refuses what is new; the cable ends
 			// what there is.
 			s.cables[test.front].pull(true)
@@ -60,14 +60,14 @@ func TestOffline(t *testing.T) {
 			for _, p := range all {
 				p.offline(false)
 			}
-			eventually(t, "rows flow again", 10*time.Second, func() bool { return len(lines[1].told().rows()) > before })
+			eventually(t, "rows flow again", 30*time.Second, func() bool { return len(lines[1].told().rows()) > before })
 			t.Logf("back within %v, with %d rows before", time.Since(back).Round(10*time.Millisecond), before)
 			ids := w.end()
 			if before > len(ids)/2 {
 				t.Errorf("%d of %d rows came before: the network was not away", before, len(ids))
 			}
 			for _, l := range lines {
-				l.awaitRows(ids, 10*time.Second)
+				l.awaitRows(ids, 30*time.Second)
 			}
 			t.Logf("%d rows", len(ids))
 		})
@@ -85,12 +85,12 @@ func TestSleep(t *testing.T) {
 	lines := map[string]*line{}
 	for transport, front := range fronts {
 		l := b.open(s.fronts[front]).line("l", map[string]any{"channels": []string{channel}, "token": token})
-		l.awaitOpen(transport, 10*time.Second)
+		l.awaitOpen(transport, 30*time.Second)
 		lines[transport] = l
 	}
 	ids := s.say(id, 5)
 	for _, l := range lines {
-		l.awaitRows(ids, 5*time.Second)
+		l.awaitRows(ids, 30*time.Second)
 	}
 	b.signal(syscall.SIGSTOP)
 	for _, front := range fronts {
@@ -104,7 +104,7 @@ func TestSleep(t *testing.T) {
 	b.signal(syscall.SIGCONT)
 	woken := time.Now()
 	for transport, l := range lines {
-		l.awaitRows(ids, 20*time.Second)
+		l.awaitRows(ids, 30*time.Second)
 		t.Logf("%s: heard everything %v after waking", transport, time.Since(woken).Round(100*time.Millisecond))
 	}
 }
@@ -136,8 +136,8 @@ func TestLearn(t *testing.T) {
 	token := s.token(channel)
 	cut := b.open(s.fronts["WebSocket cut at 3 s"]).line("l", map[string]any{"channels": []string{channel}, "token": token})
 	held := b.open(s.fronts["no WebSocket, streams buffered, polls cut at 10 s"]).line("l", map[string]any{"channels": []string{channel}, "token": token})
-	cut.awaitOpen("ws", 5*time.Second)
-	held.awaitOpen("poll", 10*time.Second)
+	cut.awaitOpen("ws", 30*time.Second)
+	held.awaitOpen("poll", 30*time.Second)
 	// Rows would keep the line busy: there are none until both have learnt.
 	cut.awaitOpen("sse", 30*time.Second)
 	if m := cut.memory(); len(m.Ban) < 1 || m.Ban[0] == nil {
@@ -148,8 +148,8 @@ func TestLearn(t *testing.T) {
 		return len(m.Life) > 2 && m.Life[2] != nil
 	})
 	ids := s.say(id, 10)
-	cut.awaitRows(ids, 5*time.Second)
-	o := held.awaitRows(ids, 5*time.Second)
+	cut.awaitRows(ids, 30*time.Second)
+	o := held.awaitRows(ids, 30*time.Second)
 	if o.Transport != "poll" {
 		t.Errorf("%s: a hold of 8 s works", o.Transport)
 	}
@@ -175,7 +175,7 @@ func TestUpgrade(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := b.open(s.fronts["WebSocket now and then"]).line("l", map[string]any{"channels": []string{channel}, "token": s.token(channel)})
-	l.awaitOpen("sse", 5*time.Second)
+	l.awaitOpen("sse", 30*time.Second)
 	if err := os.Remove(blocked); err != nil {
 		t.Fatal(err)
 	}
@@ -187,9 +187,9 @@ func TestUpgrade(t *testing.T) {
 		}
 	}
 	n := len(l.told().rows())
-	eventually(t, "rows flow on", 5*time.Second, func() bool { return len(l.told().rows()) > n+20 })
+	eventually(t, "rows flow on", 30*time.Second, func() bool { return len(l.told().rows()) > n+20 })
 	ids := w.end()
-	o = l.awaitRows(ids, 5*time.Second)
+	o = l.awaitRows(ids, 30*time.Second)
 	t.Logf("%d rows, longest pause %d ms", len(ids), longestPause(o, 0))
-	eventually(t, "the stream is closed", 5*time.Second, func() bool { return s.held() == 1 })
+	eventually(t, "the stream is closed", 30*time.Second, func() bool { return s.held() == 1 })
 }

@@ -28,9 +28,11 @@ const (
 	buffer  = "proxy_buffering on; proxy_ignore_headers X-Accel-Buffering; proxy_http_version 1.0; "
 )
 
-func ws(more string) string   { return location("ws", more) }
-func sse(more string) string  { return location("sse", more) }
-func poll(more string) string { return location("poll", more) + location("info", "") + location("check", "") }
+func ws(more string) string  { return location("ws", more) }
+func sse(more string) string { return location("sse", more) }
+func poll(more string) string {
+	return location("poll", more) + location("info", "") + location("check", "")
+}
 
 func location(endpoint, more string) string {
 	version := "proxy_http_version 1.1; "
@@ -89,7 +91,7 @@ http {
 	}
 	start(t, exec.Command("/usr/sbin/nginx", "-p", dir, "-c", path, "-e", "stderr"))
 	for _, address := range listening {
-		eventually(t, "nginx listens", 10*time.Second, func() bool {
+		eventually(t, "nginx listens", time.Minute, func() bool {
 			c, err := net.Dial("tcp", address)
 			if err != nil {
 				return false
