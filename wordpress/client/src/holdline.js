@@ -1,5 +1,5 @@
 import {
-  BEAT, HOUR, SECOND, catchUp, jitter, keyOf, newId, now, numberOf, parse, pause, whyOf,
+  BEAT, HOUR, SECOND, catchUp, inOrder, jitter, keyOf, newId, now, numberOf, parse, pause, putIn, whyOf,
 } from "./words.js";
 import { busOf, isBefore, newBroker } from "./broker.js";
 import { RECEIPTS, newShown, subjectOf } from "./shown.js";
@@ -351,22 +351,21 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
       const was = sends.get(client_id);
       const rank = STATES.indexOf(state), before = was ? STATES.indexOf(was.state) : -1;
       if (rank === before || (before > 1 && rank < before)) continue;
-      sends.set(client_id, send);
+      putIn(sends, client_id, send, MAX_SENDS);
       emit("sent", { ...send });
       if (state === "stored") tick(channel);
     }
-    for (const [client_id, { state }] of sends) if (sends.size > MAX_SENDS && state !== "pending") sends.delete(client_id);
   }
 
   /** Tells which sends the other side has been told and has read. */
   function tick(channel) {
     for (const state of RECEIPTS) {
       const upTo = read.get(keyOf(channel, state));
-      sent([...sends.values()].filter((s) => s.channel === channel && s.id <= upTo).map((s) => ({ ...s, state })));
+      sent(inOrder(sends).filter((s) => s.channel === channel && s.id <= upTo).map((s) => ({ ...s, state })));
     }
   }
 
-  const those = (states) => [...sends.values()].filter((s) => states.includes(s.state));
+  const those = (states) => inOrder(sends).filter((s) => states.includes(s.state));
 
   function tell(news) {
     told = { ...news, role };
@@ -416,7 +415,7 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
     } catch { /* the next page finds out by itself */ }
   }
 
-  url = new URL(url, self.location && location.href).href.replace(/\/$/, "");
+  url = new URL(url, self.location?.href).href.replace(/\/$/, "");
   channels = [...new Set(channels)];
   for (const type of signals) self.addEventListener?.(type, signalled);
   start();

@@ -1,12 +1,12 @@
-import { SECOND, byAge, jitter, now, numberOf, whyOf } from "./words.js";
+import { SECOND, inOrder, jitter, now, numberOf, whyOf } from "./words.js";
 import { newShelf } from "./shelf.js";
 
 const MAX_SENDS = 200, MAX_BODY = 65_536; // what is kept at most; characters
 const MAX_FRAME = 8192; // characters of a body for a WebSocket, whose frames are bounded; longer ones are posted
 const PATIENCE = 15 * SECOND; // with an answer
 const AGAIN = 30 * SECOND; // after that long what is pending is asked about
-const LOGIN = "login"; // this client's word for status 401
-const TEMPORARY = ["rate", "full", "unavailable", LOGIN];
+const FORBIDDEN = "forbidden"; // perhaps only because a token has expired
+const TEMPORARY = ["rate", "full", "unavailable"];
 
 /**
  * What the people at this browser have said, until the gateway has stored or
@@ -37,7 +37,7 @@ export function newOutbox(owner, line, tell) {
    */
   function run() {
     const open = line();
-    const all = [...sends.values()].sort(byAge);
+    const all = inOrder(sends);
     for (const { channel } of open ? all : []) {
       if (busy.get(channel) > now()) continue;
       const send = all.filter((s) => s.channel === channel)
@@ -60,7 +60,7 @@ export function newOutbox(owner, line, tell) {
     open.post_("send", words).catch((e) => {
       const { refused, lost, status, reason, after } = whyOf(e);
       const no = status < 500 && status !== 429;
-      return { state: no && "failed", reason: status === 401 ? LOGIN : reason || "status", error: refused || lost, retry_ms: after };
+      return { state: no && "failed", reason: status === 401 ? FORBIDDEN : reason || "status", error: refused || lost, retry_ms: after };
     }).then((answer) => answered({ ...answer, client_id, channel }));
   }
 
@@ -71,7 +71,7 @@ export function newOutbox(owner, line, tell) {
     if (send) {
       if (state === "pending") asked.set(client, now());
       else if (state === "stored") settle(send, { state, id: numberOf(id) });
-      else if ((reason === "forbidden" || reason === LOGIN) && (await open?.renew_())) open.connect_();
+      else if (reason === FORBIDDEN && (await open?.renew_())) open.connect_();
       else if (state === "failed" && !TEMPORARY.includes(reason)) settle(send, { state, reason, error });
       else return hold(channel, Math.max(Math.min(numberOf(after), 60 * SECOND) || 0, jitter(failures++)));
       failures = 0;
@@ -81,7 +81,7 @@ export function newOutbox(owner, line, tell) {
 
   return {
     loaded_: loaded,
-    all_: () => [...sends.values()],
+    all_: () => inOrder(sends),
     run_: run,
     answered_: answered,
 

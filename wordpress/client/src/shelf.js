@@ -1,4 +1,4 @@
-import { SECOND, byAge, pause } from "./words.js";
+import { SECOND, pause } from "./words.js";
 
 /**
  * Where an owner's sends outlive a page: IndexedDB. In a private window, on a full
@@ -20,10 +20,10 @@ export function newShelf(owner) {
   return {
     put_: (send) => ask("put", { ...send, owner }),
     delete_: (id) => ask("delete", id),
-    /** All that are kept, oldest first. */
+    /** All that are kept, in no order. */
     async all_() {
       const kept = await Promise.race([ask("getAll"), pause(SECOND)]);
-      return (kept || []).filter((s) => s.owner === owner).sort(byAge);
+      return (kept || []).filter((s) => s.owner === owner);
     },
   };
 }

@@ -29,7 +29,7 @@ function eventStream(c) {
   const abort = new AbortController();
   const read = async () => {
     const response = await ask(c.address_("sse"), c.line_.token, abort.signal);
-    if (!/^text\/event-stream/.test(response.headers.get("Content-Type"))) throw { lost: "no stream" };
+    if (!response.headers.get("Content-Type")?.startsWith("text/event-stream")) throw { lost: "no stream" };
     const reader = response.body.getReader(), decoder = new TextDecoder();
     const lines = eventLines();
     for (;;) {

@@ -33,7 +33,8 @@ export function putIn(map, key, value, size) {
   if (map.size > size) map.delete(map.keys().next().value);
 }
 
-export const byAge = (a, b) => a.at - b.at;
+/** Sends of a map, the oldest first. */
+export const inOrder = (sends) => [...sends.values()].sort((a, b) => a.at - b.at);
 
 /** What JSON says, or null: what comes over a network may be anything. */
 export function parse(text) {
