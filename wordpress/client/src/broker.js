@@ -1,6 +1,6 @@
 // Broker and tabs speak over a bus: a BroadcastChannel, or functions of this page
 // where there is none. What they say is a list: a word, who says it, and the rest.
-// A tab says it by its id; a broker is {term, kind, to}, where `to` is a tab's id,
+// A tab says it by its id; a broker is {term_, kind_, to_}, where `to_` is a tab's id,
 // or nothing when all are meant.
 
 import { BEAT, SECOND, now, putIn } from "./words.js";
@@ -31,25 +31,22 @@ export function busOf(name, local, hear) {
   };
 }
 
-/** A place in what was said is [term, n]: the nth word of a broker's term. */
-export const isBefore = (a, b) => a[0] < b[0] || (a[0] === b[0] && a[1] < b[1]);
-
 /**
  * Holds one line for all members on a bus. There is one broker at a time. kind is
  * what is told to the tabs: worker, leader or tab; owner is whose sends are theirs.
  */
 export function newBroker(name, kind, owner) {
-  const term = now();
+  const term = now() * 1000; // what is said is counted from here on: later brokers count from further on
   const members = new Map();
   const states = new Map(); // subject → last event about it, for who comes later
   const open = () => line?.current_ && line;
   const outbox = newOutbox(owner, open, (sends) => post("sent", "", sends));
   const asides = newAsides(open);
-  let n = 0; // words said
+  let n = term; // of the last word with events
   let line, begun, first, told, tokenCame, covering;
 
   const hears = {
-    lead: (other) => other.term > term && close(), // somebody else leads
+    lead: (other) => other.term_ > term && close(), // somebody else leads
     join,
     leave,
     send: (id, sends) => outbox.add_(sends),
@@ -68,7 +65,7 @@ export function newBroker(name, kind, owner) {
   }
 
   function post(word, to, ...more) {
-    bus.post_([word, { term, kind, to }, ...more]);
+    bus.post_([word, { term_: term, kind_: kind, to_: to }, ...more]);
   }
 
   function join(id, m) {
@@ -132,8 +129,8 @@ export function newBroker(name, kind, owner) {
   /** Begins where the member stands that has heard least. */
   function begin() {
     let least;
-    members.forEach((m) => { if (m.cursor && m.at && (!least || isBefore(m.at, least.at))) least = m; });
-    begun = least ? least.at : [0, 0];
+    members.forEach((m) => { if (m.cursor && m.at && !(m.at > least?.at)) least = m; });
+    begun = least ? least.at : 1;
     if (least) line.cursor = least.cursor;
     cover();
   }
@@ -188,7 +185,7 @@ export function newBroker(name, kind, owner) {
 
   /** Asks one member for a fresh token: the newest is the likeliest to live. */
   function askToken() {
-    const able = [...members].filter(([, m]) => m.renews).pop();
+    const able = [...members].filter(([, m]) => m.renews_).pop();
     if (!able) return "";
     return new Promise((resolve) => {
       tokenCame = resolve;

@@ -55,7 +55,7 @@ export function openConnection(line, rung, patience) {
       if (silence > c.limit_ || (asked && now() - asked > 8 * SECOND)) {
         // It may be the server's heartbeat that is slow.
         if (rung === SSE) line.quiet_ *= 2;
-        c.over_({ lost: "silence" });
+        c.over_({ lost_: "silence" });
       } else if (c.wire_.say_ && silence >= BEAT && !asked) {
         c.ping_();
       }
@@ -80,7 +80,7 @@ export function openConnection(line, rung, patience) {
       c.wire_?.close_();
     },
   };
-  const deadline = setTimeout(() => c.over_({ lost: "no sign of life" }), patience);
+  const deadline = setTimeout(() => c.over_({ lost_: "no sign of life" }), patience);
   try {
     c.wire_ = OPEN[rung](c);
   } catch (e) {

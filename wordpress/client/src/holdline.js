@@ -1,9 +1,11 @@
 import {
   BEAT, HOUR, SECOND, catchUp, inOrder, jitter, keyOf, newId, now, numberOf, parse, pause, putIn, whyOf,
 } from "./words.js";
-import { busOf, isBefore, newBroker } from "./broker.js";
+import { busOf, newBroker } from "./broker.js";
 import { RECEIPTS, newShown, subjectOf } from "./shown.js";
 
+/* global BUILD */
+const VERSION = typeof BUILD === "undefined" ? 0 : BUILD; // two of them do not understand each other
 const MAX_SENDS = 2000; // of whose state a tab knows
 const STATES = ["failed", "pending", "stored", "delivered", "seen", "dropped"]; // of a send
 
@@ -35,7 +37,7 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
   let lastSaid = 0; // time of the last send, which no two have in common
   let told = { state: "connecting", transport: "" };
   let started, closed, role, name, id;
-  let at; // our place in what was said; none yet: what is live counts from the welcome on
+  let at; // number of the last word that was heard; none yet: what is live counts from the welcome on
   let term; // of the broker that was last heard
   let holding; // replays under way
   let kept; // what is live meanwhile
@@ -146,7 +148,7 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
     missing = cursor ? [[cursor, channels]] : [];
     token = token || (await fresh());
     if (run !== started) return;
-    name = `holdline ${keyOf(2, url, rightsOf(token), as)}`; // 2: of what is said on the bus
+    name = `holdline ${keyOf(VERSION, url, rightsOf(token), as)}`;
     if (share === false || !self.BroadcastChannel) return alone();
     open(name);
     join();
@@ -217,7 +219,7 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
   }
 
   function join() {
-    post("join", { url, as, channels, at, cursor, token, renews: Boolean(getToken), memory: recall() });
+    post("join", { url, as, channels, at, cursor, token, renews_: Boolean(getToken), memory: recall() });
   }
 
   const hears = {
@@ -230,8 +232,8 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
     sent,
 
     welcome(n, stands, state, states) {
-      if (at && (at[0] !== term || at[1] !== n)) missing.push([cursor, channels]);
-      at = [term, n];
+      if (at && at !== n) missing.push([cursor, channels]);
+      at = n;
       cursor = stands || cursor;
       if (state.state !== told.state || state.transport !== told.transport) tell(state);
       missing.splice(0).forEach((gap) => replay(...gap));
@@ -241,9 +243,9 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
     /** The broker's next word, or one is missing before it. */
     events(n, begun, events, stands) {
       if (!at) return;
-      const next = term === at[0] ? n === at[1] + 1 : n === 1 && !isBefore(at, begun);
+      const next = n === at + 1 || (n === term + 1 && at >= begun);
       const before = cursor;
-      at = [term, n];
+      at = n;
       cursor = stands || before;
       if (!next && before) replay(before, channels);
       live(events);
@@ -252,10 +254,10 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
 
   function hear([word, from, ...more]) {
     if (word === "token") token = more[0] || token; // of another tab
-    if (!(from.term >= term)) return; // of another tab, or of a broker that has gone
-    const { kind, to } = from;
-    const first = from.term > term;
-    term = from.term;
+    if (!(from.term_ >= term)) return; // of another tab, or of a broker that has gone
+    const { kind_: kind, to_: to } = from;
+    const first = from.term_ > term;
+    term = from.term_;
     heard = now();
     role = kind === "leader" && !broker ? "follower" : kind;
     if (first) {
@@ -281,8 +283,8 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
         });
       } catch (e) {
         const why = whyOf(e);
-        more = !why.refused;
-        if (more) await pause(why.after || jitter(failures++));
+        more = !why.refused_;
+        if (more) await pause(why.after_ || jitter(failures++));
         else failed(why);
       }
       if (run !== started) return;
@@ -376,7 +378,7 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
     const mine = given && given.filter((channel) => channels.includes(channel));
     if (mine && !mine.length) return;
     if (mine) channels = channels.filter((channel) => !mine.includes(channel));
-    emit("error", { message: why.refused, status: why.status, reason: why.reason, channels: mine });
+    emit("error", { message: why.refused_, status: why.status, reason: why.reason, channels: mine });
   }
 
   /** A listener's mistake is the page's to see and nobody else's to suffer. */

@@ -92,22 +92,22 @@ export function newLine(url, as, known, to) {
     const patience = FIRST_BYTE * 2 ** Math.min(rounds, 2); // a slow network is not a bad proxy
     const why = await climb(rungsOf(rounds ? WS : memory.rung, SHORT), patience);
     if (!why || mine !== life) return;
-    if (why.refused) return refused(why);
+    if (why.refused_) return refused(why);
     rounds++;
-    retry(why.after || jitter(failures++), why.lost);
+    retry(why.after_ || jitter(failures++), why.lost_);
   }
 
   /** Tries rungs. Resolves to the last why, or to nothing if it is done or of no use any more. */
   async function climb(rungs, patience) {
     const mine = life;
-    let why = { lost: "nothing to try" };
+    let why = { lost_: "nothing to try" };
     for (const rung of rungs) {
       const c = attempt = openConnection(line, rung, patience);
       why = (await c.settled_) || c.why_;
       if (mine !== life) return c.close_();
       attempt = undefined;
       if (!why) return adopt(c);
-      if (why.refused || why.after) break; // a server that is busy is so on every rung
+      if (why.refused_ || why.after_) break; // a server that is busy is so on every rung
     }
     return why;
   }
@@ -134,7 +134,7 @@ export function newLine(url, as, known, to) {
     const renewed = await renew();
     if (mine !== life) return;
     if (renewed) return connect();
-    tell("refused", { why: why.refused });
+    tell("refused", { why: why.refused_ });
     to.error(why);
   }
 
@@ -191,10 +191,10 @@ export function newLine(url, as, known, to) {
     if (lived > 10 * SECOND) line.renewed_ = false;
     failures = lived > 5 * SECOND ? 0 : failures + 1;
     const planned = c.hint_ >= 0;
-    if (why.cut && c.holds_ && !planned && c.rung_ < SHORT) learn(c.rung_, now() - c.begun_);
-    if (why.refused) return refused(why);
+    if (why.cut_ && c.holds_ && !planned && c.rung_ < SHORT) learn(c.rung_, now() - c.begun_);
+    if (why.refused_) return refused(why);
     drop();
-    retry(planned ? Math.max(50, Math.min(c.hint_, 300 * SECOND)) : why.after || jitter(failures), why.lost);
+    retry(planned ? Math.max(50, Math.min(c.hint_, 300 * SECOND)) : why.after_ || jitter(failures), why.lost_);
   }
 
   /** Three cuts in a row at about the same age are a proxy's doing. */
@@ -250,7 +250,7 @@ export function newLine(url, as, known, to) {
       });
     } catch (e) {
       const why = whyOf(e);
-      if (why.refused && mine === life) return (await renew()) ? extend(channels) : why;
+      if (why.refused_ && mine === life) return (await renew()) ? extend(channels) : why;
     }
     line.channels = channels;
     if (mine !== life) return; // whatever comes next has them

@@ -58,7 +58,7 @@ export function newOutbox(owner, line, tell) {
     hold(channel, PATIENCE);
     if (say && body.length <= MAX_FRAME) return say(words);
     open.post_("send", words).catch((e) => {
-      const { refused, lost, status, reason, after } = whyOf(e);
+      const { refused_: refused, lost_: lost, status, reason, after_: after } = whyOf(e);
       const no = status < 500 && status !== 429;
       return { state: no && "failed", reason: status === 401 ? FORBIDDEN : reason || "status", error: refused || lost, retry_ms: after };
     }).then((answer) => answered({ ...answer, client_id, channel }));

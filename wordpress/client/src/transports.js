@@ -19,7 +19,7 @@ function webSocket(c) {
     // 4000 to 4099 say_: do not come back; but 4008 slow, 4010 limit, 4011 draining.
     const no = e.code >= 4000 && e.code < 4100 && ![4008, 4010, 4011].includes(e.code);
     const why = e.reason || `code ${e.code}`;
-    c.over_(no ? { refused: why, status: e.code, reason: "closed" } : { lost: why, cut: e.code === 1006 });
+    c.over_(no ? { refused_: why, status: e.code, reason: "closed" } : { lost_: why, cut_: e.code === 1006 });
   };
   return { close_: () => socket.close(), say_: (words) => socket.send(JSON.stringify(words)) };
 }
@@ -29,18 +29,18 @@ function eventStream(c) {
   const abort = new AbortController();
   const read = async () => {
     const response = await ask(c.address_("sse"), c.line_.token, abort.signal);
-    if (!response.headers.get("Content-Type")?.startsWith("text/event-stream")) throw { lost: "no stream" };
+    if (!response.headers.get("Content-Type")?.startsWith("text/event-stream")) throw { lost_: "no stream" };
     const reader = response.body.getReader(), decoder = new TextDecoder();
     const lines = eventLines();
     for (;;) {
       const { done, value } = await reader.read();
-      if (done) throw { lost: "the end", cut: true };
+      if (done) throw { lost_: "the end", cut_: true };
       c.heard_();
       const { events, id } = lines(decoder.decode(value, { stream: true }));
       c.take_(events, id);
     }
   };
-  read().catch((e) => c.over_(e instanceof TypeError ? { lost: e.message, cut: true } : whyOf(e)));
+  read().catch((e) => c.over_(e instanceof TypeError ? { lost_: e.message, cut_: true } : whyOf(e)));
   return { close_: () => abort.abort() };
 }
 
@@ -53,7 +53,7 @@ export function eventLines() {
   return (text) => {
     const blocks = (rest + text).split(/\r?\n\r?\n/);
     rest = blocks.pop();
-    if (rest.length > MAX_TEXT) throw { lost: "too long" };
+    if (rest.length > MAX_TEXT) throw { lost_: "too long" };
     const events = [];
     for (const block of blocks) {
       const data = block.match(/^data:.*/gm);
@@ -87,7 +87,7 @@ function poll(c) {
       else wait = Math.min(HOLD, (line.memory.life[rung] || Infinity) * 0.8 / SECOND);
     }
   };
-  round().catch((e) => c.over_({ cut: c.holds_, ...whyOf(e) }));
+  round().catch((e) => c.over_({ cut_: c.holds_, ...whyOf(e) }));
   return { close_: () => abort.abort() };
 }
 

@@ -136,7 +136,7 @@ test("a refusal is met with one fresh token and then with silence", async () => 
   assert.equal(tokens, 1);
   assert.equal(gateway.count(), 4);
   assert.equal(gateway.asked.at(-1).token, "fresh 1");
-  assert.deepEqual(said.errors, [{ refused: "the token has expired", status: 401, reason: "token" }]);
+  assert.deepEqual(said.errors, [{ refused_: "the token has expired", status: 401, reason: "token" }]);
   assert.equal(line.state, "refused");
 });
 
@@ -299,7 +299,7 @@ test("more channels that are refused leave the line as it is", async () => {
   gateway.on.poll = () => refused(403, "you may not read b/1", "channel");
   const done = line.extend_(["a/1", "b/1"]);
   await pass(200);
-  assert.equal((await done).refused, "you may not read b/1");
+  assert.equal((await done).refused_, "you may not read b/1");
   assert.deepEqual(line.channels, ["a/1"]);
   assert.equal(line.state, "open");
 });

@@ -225,9 +225,9 @@ function members(name, ...joins) {
 
 test("a new leader begins where the member stands that has heard least", async () => {
   const { bus } = members("heir",
-    { id: "1", channels: ["a/1"], at: [5, 9], cursor: "109" },
-    { id: "2", channels: ["b/1"], at: [5, 7], cursor: "107" },
-    { id: "3", channels: ["a/1"], at: [4, 99], cursor: "88" },
+    { id: "1", channels: ["a/1"], at: 509, cursor: "109" },
+    { id: "2", channels: ["b/1"], at: 507, cursor: "107" },
+    { id: "3", channels: ["a/1"], at: 499, cursor: "88" },
     { id: "4", channels: ["c/1"], at: null, cursor: "" });
   const broker = newBroker("heir", "tab", "heir");
   await new Promise((done) => setImmediate(done));
