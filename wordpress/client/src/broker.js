@@ -9,8 +9,6 @@ import { newLine } from "./line.js";
 import { newOutbox } from "./outbox.js";
 import { subjectOf } from "./shown.js";
 
-const MAX_STATES = 2000;
-
 /** Buses of this page: name → who hears. */
 export const rooms = new Map();
 
@@ -53,7 +51,7 @@ export function newBroker(name, kind, owner) {
     say: (id, words) => asides.add_(words),
     token: (id, token) => tokenCame?.(token),
     wake: (id, hard) => line?.wake_(hard),
-    ping: (id) => line?.latency_().then((ms) => post("pong", id, ms), () => {}),
+    ping: () => line?.latency_(),
   };
   const bus = busOf(name, kind === "tab", ([word, ...more]) => hears[word]?.(...more));
 
@@ -89,6 +87,7 @@ export function newBroker(name, kind, owner) {
     line = newLine(url, as, memory, {
       token: askToken,
       sent: outbox.answered_,
+      pong: (ms) => post("pong", "", ms),
       error: (why) => post("error", "", why),
       remember: (remembered) => post("memory", "", remembered),
       events(events, cursor) {
@@ -180,7 +179,7 @@ export function newBroker(name, kind, owner) {
   function keep(e) {
     const key = subjectOf(e);
     states.delete(key);
-    if (key && e.type !== "typing" && e.type !== "signal" && (e.pending || !e.client_id)) putIn(states, key, e, MAX_STATES);
+    if (key && e.type !== "typing" && e.type !== "signal" && (e.pending || !e.client_id)) putIn(states, key, e);
   }
 
   /** Asks one member for a fresh token: the newest is the likeliest to live. */

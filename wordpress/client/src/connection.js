@@ -7,7 +7,7 @@ import { OPEN } from "./transports.js";
  */
 export function openConnection(line, rung, patience) {
   let asked = 0; // since when a ping waits for its answer
-  let live, done, settle;
+  let live, done, settle, pinged;
   const c = {
     line_: line, rung_: rung, cursor_: line.cursor, channels: line.channels,
     born_: now(),
@@ -40,7 +40,7 @@ export function openConnection(line, rung, patience) {
       for (const e of eventsIn(list)) {
         const { type } = e;
         if (isText(e.cursor)) c.cursor_ = e.cursor;
-        if (type === "pong") line.pongs_.splice(0).forEach((resolve) => resolve());
+        if (type === "pong") line.to.pong(now() - pinged);
         else if (type === "reconnect") c.hint_ = numberOf(e.data?.after_ms); // when the server wants us back
         else if (type === "sent") line.to.sent(e);
         else if (isText(e.channel)) events.push(e);
@@ -62,7 +62,8 @@ export function openConnection(line, rung, patience) {
     },
 
     ping_() {
-      asked = asked || now();
+      pinged = now();
+      asked = asked || pinged;
       c.wire_.say_({ type: "ping" });
     },
 

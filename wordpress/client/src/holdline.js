@@ -6,7 +6,6 @@ import { RECEIPTS, newShown, subjectOf } from "./shown.js";
 
 /* global BUILD */
 const VERSION = typeof BUILD === "undefined" ? 0 : BUILD; // two of them do not understand each other
-const MAX_SENDS = 2000; // of whose state a tab knows
 const STATES = ["failed", "pending", "stored", "delivered", "seen", "dropped"]; // of a send
 
 /** Whose token it is: tabs share a line only with the same rights. */
@@ -131,7 +130,7 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
       return say({ type: "typing", channel, typing: Boolean(on) });
     },
 
-    seen: (channel, upTo) => say({ type: "seen", channel, up_to: Number(upTo) }),
+    seen: (channel, upTo) => say({ type: "seen", channel, up_to: upTo }),
     signal: (channel, to, payload) => say({ type: "signal", channel, client_id: newId(), to, payload }),
   };
 
@@ -353,7 +352,7 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
       const was = sends.get(client_id);
       const rank = STATES.indexOf(state), before = was ? STATES.indexOf(was.state) : -1;
       if (rank === before || (before > 1 && rank < before)) continue;
-      putIn(sends, client_id, send, MAX_SENDS);
+      putIn(sends, client_id, send);
       emit("sent", { ...send });
       if (state === "stored") tick(channel);
     }

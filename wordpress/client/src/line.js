@@ -9,7 +9,7 @@ const FIRST_BYTE = 3 * SECOND; // a transport that works has said something by t
  * A line: at most one live connection, over the best transport that works, which
  * comes back by its cursor. `to` is who is told: events(events, cursor),
  * state(told), error(why), token() → a fresh token, "" or a promise of one,
- * remember(memory), sent(answer to what was sent over a WebSocket).
+ * remember(memory), sent(answer to what was sent over a WebSocket), pong(ms).
  */
 export function newLine(url, as, known, to) {
   // What is known of this site: the rung that worked, until when a rung is not
@@ -24,7 +24,6 @@ export function newLine(url, as, known, to) {
   const line = {
     url, as, memory, to, channels: [], cursor: "",
     quiet_: 40 * SECOND, // of a stream; the server's heartbeat is 15 s
-    pongs_: [], // who waits for one
     renewed_: false, // the token, since a connection has lived
     connect_: connect, renew_: renew, swap_: swap, lost_: lost, cut_: cut, wake_: wake, extend_: extend,
 
@@ -46,16 +45,11 @@ export function newLine(url, as, known, to) {
       return parse(await (await ask(addressOf(line, endpoint), line.token, abort.signal, words)).text());
     },
 
-    /** Round trip to the server in ms. */
-    async latency_() {
+    /** Has somebody told how many ms a round trip to the server takes. */
+    latency_() {
       const began = now();
-      const current = line.current_;
-      if (current?.wire_.say_) {
-        await new Promise((resolve) => { line.pongs_.push(resolve); current.ping_(); });
-      } else {
-        await ask(addressOf(line, "info"), line.token);
-      }
-      return now() - began;
+      if (line.current_?.wire_.say_) line.current_.ping_();
+      else ask(addressOf(line, "info"), line.token).then(() => to.pong(now() - began), () => {});
     },
 
     close_() {
@@ -100,7 +94,7 @@ export function newLine(url, as, known, to) {
   /** Tries rungs. Resolves to the last why, or to nothing if it is done or of no use any more. */
   async function climb(rungs, patience) {
     const mine = life;
-    let why = { lost_: "nothing to try" };
+    let why = {};
     for (const rung of rungs) {
       const c = attempt = openConnection(line, rung, patience);
       why = (await c.settled_) || c.why_;
@@ -144,7 +138,7 @@ export function newLine(url, as, known, to) {
     line.renewed_ = true;
     const token = await to.token();
     if (token) line.token = token;
-    return Boolean(token);
+    return token;
   }
 
   /** Makes c the connection. The one before may end now: c stands where it did. */

@@ -1,6 +1,5 @@
 import { isText, keyOf, numberOf, putIn } from "./words.js";
 
-const MAX = 5000; // things that are known again
 const PENDING = 1, STORED = 2;
 const WHOLE = ["status", "presence"]; // told whole, and again after each reconnect
 export const RECEIPTS = ["delivered", "seen"]; // in this order
@@ -26,7 +25,7 @@ export function newShown() {
   /** Notes what is shown; tells whether that is another than before. */
   function differs(key, value) {
     const before = known.get(key);
-    putIn(known, key, value, MAX);
+    putIn(known, key, value);
     return before !== value;
   }
 

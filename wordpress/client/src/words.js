@@ -26,11 +26,11 @@ export const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(22))
 /** One key of parts that may be anything. */
 export const keyOf = (...parts) => JSON.stringify(parts);
 
-/** Sets in a map what is then its youngest, and lets the oldest go beyond a size. */
-export function putIn(map, key, value, size) {
+/** Sets in a map what is then its youngest; of too many the oldest goes. */
+export function putIn(map, key, value) {
   map.delete(key);
   map.set(key, value);
-  if (map.size > size) map.delete(map.keys().next().value);
+  if (map.size > 5000) map.delete(map.keys().next().value);
 }
 
 /** Sends of a map, the oldest first. */
@@ -76,7 +76,7 @@ export async function ask(address, token, signal, words) {
 export async function askPoll({ channels, cursor, wait, ...who }, signal) {
   const address = addressOf(who, "poll", { channels, cursor, wait: `${wait}` });
   const answer = parse(await (await ask(address, who.token, signal)).text());
-  if (!answer || !Array.isArray(answer.events) || !isText(answer.cursor)) throw { lost_: "no poll's answer" };
+  if (!answer || !Array.isArray(answer.events) || !isText(answer.cursor)) throw { lost_: "no answer" };
   return answer;
 }
 
