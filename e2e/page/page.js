@@ -54,7 +54,8 @@ const ends = (name, promise) => promise.then(() => report(name, 'ended'), (err) 
 class FatalError extends Error {}
 
 // With the handlers that its README advises: no more after a refusal, again after
-// an end.
+// an end. The README compares the type with ===, which finds ours, with its charset,
+// wrong and asks again every second.
 function fetchAdvised({ name, url }) {
   const [at, headers] = inHeader(url);
   ends(name, fetchEventSource(at, {
