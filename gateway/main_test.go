@@ -75,7 +75,7 @@ type site struct {
 	base string // URL of the gateway with its base path
 	// rewire changes the gateway's backend; nil for nothing.
 	rewire func(*gateway.Backend)
-	stop func() // ends the gateway, once
+	stop   func() // ends the gateway, once
 }
 
 // site options.

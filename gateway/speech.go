@@ -126,7 +126,7 @@ func (s *speech) send(ctx context.Context, feed *Feed, from chat.Party, w *word,
 	}
 	m := outbox.Message{
 		Channel: w.channel, ClientID: w.clientID, From: from, Body: body,
-		SentAt: time.Now().UTC(), After: feed.Tail.Stats().Last,
+		SentAt: time.Now().UTC().Truncate(time.Millisecond), After: feed.Tail.Stats().Last,
 	}
 	s.outbox.Send(m, func(a outbox.Answer) {
 		if a.Refusal != nil {
