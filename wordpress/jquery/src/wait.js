@@ -32,7 +32,7 @@ export function newWait({ ear, memory, tabs, loop, data, ask, hold, stop }) {
 
   /** One request. Rows that were known when it was sent need no other. */
   function request(more, then) {
-    const { epoch, live, news } = ear;
+    const { epoch, news } = ear;
     memory.change = ear.change(loop);
     asking = ask({ ...data, ...more });
     asking.always(() => {
@@ -40,7 +40,7 @@ export function newWait({ ear, memory, tabs, loop, data, ask, hold, stop }) {
       asking = undefined;
       if (over) return;
       const text = xhr.responseText || "", good = xhr.status === 200;
-      Object.assign(memory, { epoch: live && good ? epoch : 0, at: Date.now(), quiet: false });
+      Object.assign(memory, { epoch: good ? epoch : 0, at: Date.now(), quiet: false });
       if (good) {
         ear.forget(news);
         ear.told(idsIn(text));

@@ -36,12 +36,12 @@ export function push($, settings) {
 
   /** Learns from a loop that goes its own way. */
   function watch(jqXHR, memory, loop) {
-    const { epoch, live, news } = ear;
+    const { epoch, news } = ear;
     memory.change = ear.change(loop);
     memory.quiet = false;
     memory.epoch = 0;
     jqXHR.done((text) => {
-      if (live) memory.epoch = epoch;
+      memory.epoch = epoch;
       ear.forget(news);
       ear.told(idsIn(String(text)));
     });
@@ -54,7 +54,7 @@ export function push($, settings) {
     if (!loop.atOnce || loop.as === "agent") listen(loop);
     if (!ear) return;
     const memory = memories[now] = memories[now] || { epoch: 0, at: 0 };
-    if (!mayWait(loop) || !(ear.live || (loop.as === "visitor" && ear.soon)) || (loop.as === "agent" && memory.epoch !== ear.epoch)) {
+    if (!mayWait(loop) || !(ear.live || (loop.as === "visitor" && ear.soon)) || (loop.as === "agent" && (!ear.epoch || memory.epoch !== ear.epoch))) {
       watch(jqXHR, memory, loop);
       return;
     }

@@ -126,6 +126,15 @@ test("a visitor's own words and what is not stored are no news", async () => {
   assert.equal(page.asked.length, 1);
 });
 
+test("the client is kept from saying that a message was delivered", async () => {
+  const { page } = await held();
+  for (const event of [row(7), row(8, 0, { from: { kind: "system" } }), row(9, 2, { from: { kind: "visitor" } })]) {
+    page.line.say("message", event);
+    assert.equal(event.from.kind, "visitor"); // as which it listens
+  }
+  assert.equal(page.line.options.as, "visitor");
+});
+
 test("news that comes while PHP is asked is asked for again", async () => {
   const { page, loop } = await held();
   page.line.say("message", row(7));
