@@ -39,9 +39,6 @@ func chunk(b []byte) []byte {
 	return append(out, "\r\n"...)
 }
 
-// lastChunk tells the client that the stream ended on purpose.
-const lastChunk = "0\r\n\r\n"
-
 // idOnly is a block that moves the client's last event id and dispatches
 // nothing, as the specification has it for a block without data.
 func idOnly(cursor string) []byte { return []byte(":\nid: " + cursor + "\n\n") }

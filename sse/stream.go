@@ -121,7 +121,8 @@ func (s *stream) Closed(park.Conn, park.Reason) {
 func (s *stream) Pass() any { return s.pass }
 
 // End closes the stream with a word to the client: after says when to come back
-// (for a drain, 0 for none).
+// (for a drain, 0 for none). The stream breaks off: one that ends in order is the
+// end of all to clients such as fetch-event-source and r3labs'.
 func (s *stream) End(why park.Reason, after time.Duration) {
 	if why != park.ReasonDrain {
 		s.conn.Close(why)
@@ -130,7 +131,7 @@ func (s *stream) End(why park.Reason, after time.Duration) {
 	ms := strconv.FormatInt(after.Milliseconds(), 10)
 	last := []byte("retry: " + ms + "\nevent: reconnect\ndata: {\"type\":\"reconnect\",\"data\":{\"after_ms\":" + ms + "}}\n\n")
 	if s.chunked {
-		last = append(chunk(last), lastChunk...)
+		last = chunk(last)
 	}
 	s.conn.Finish(last, false)
 }
