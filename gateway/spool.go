@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"holdline/internal/outbox"
 	"holdline/internal/spool"
 	"holdline/wordpress"
+	"holdline/wpdb/wplc"
 )
 
 // newSpeech stands on a site's feeds. It starts nothing; Run does. Close it.
@@ -40,8 +42,53 @@ func (g *Gateway) newSpeech(h *hub.Hub, b *Backend) *speech {
 		s.off = &chat.Refusal{Reason: chat.ReasonUnavailable, Text: "This server has no place to keep messages; its log says why."}
 		return s
 	}
-	s.outbox = outbox.New(outbox.Options{Spool: s.spool, Store: timed{b.Store, g.metrics.stored}, Hub: h, Logger: g.log})
+	s.outbox = outbox.New(outbox.Options{
+		Spool: s.spool, Store: timed{b.Store, g.metrics.stored}, Hub: h, Logger: g.log, Rows: s.rows,
+	})
 	return s
+}
+
+// witness is a source that can tell which messages of a chat's side have a row.
+type witness interface {
+	Sent(ctx context.Context, name, kind string, after int64, clientIDs []string) (map[string]int64, error)
+}
+
+var _ witness = (*wplc.Source)(nil)
+
+// rows implements outbox.Options.Rows.
+func (s *speech) rows(ctx context.Context, ms []outbox.Message) ([]int64, error) {
+	ids := make([]int64, len(ms))
+	source, name, err := chat.SplitChannel(ms[0].Channel)
+	if err != nil {
+		return nil, err
+	}
+	feed := s.backend.feed(source)
+	if feed == nil {
+		return ids, nil
+	}
+	from, ok := feed.Speech.(witness)
+	if !ok {
+		return ids, nil
+	}
+	for _, kind := range []string{chat.KindVisitor, chat.KindAgent} {
+		var asked []string
+		after := int64(math.MaxInt64)
+		for _, m := range ms {
+			if m.From.Kind == kind {
+				asked, after = append(asked, m.ClientID), min(after, m.After)
+			}
+		}
+		sent, err := from.Sent(ctx, name, kind, after, asked)
+		if err != nil {
+			return nil, err
+		}
+		for i, m := range ms {
+			if m.From.Kind == kind {
+				ids[i] = sent[m.ClientID]
+			}
+		}
+	}
+	return ids, nil
 }
 
 // openSpool opens the folder of accepted messages. The error tells the operator

@@ -63,6 +63,12 @@ type Options struct {
 	Store  Store
 	Hub    Teller
 	Logger *slog.Logger
+	// Rows tells which messages of an earlier life, of one channel, have a row: a
+	// crash may have come between Store and the spool. It returns their rows' ids in
+	// the order of ms, 0 for none. Those that have one are not told as pending: the
+	// row is not told again, so nobody would hear that they are stored. An error,
+	// or nil for Rows, is taken for none. Store hears of all of them all the same.
+	Rows func(ctx context.Context, ms []Message) ([]int64, error)
 	// Batch is how many messages Store is given at a time. Default 50.
 	Batch int
 	// Workers is how many batches are under way at a time, so that a slow chat

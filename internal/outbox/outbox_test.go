@@ -241,6 +241,70 @@ func TestRestartTellsWhatWaits(t *testing.T) {
 	})
 }
 
+// A crash came after messages were stored and before the spool knew. Nobody is shown
+// them as pending, unless that cannot be found out.
+func TestRestartLeavesOutWhatHasARow(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		rows func(store *fakeStore, ms []Message) ([]int64, error)
+		told []string // of messages 0 to 2
+		asks int
+	}{
+		{"two of three have", func(s *fakeStore, ms []Message) ([]int64, error) {
+			ids := make([]int64, len(ms))
+			for i, m := range ms {
+				ids[i] = s.ids[nameOf(m)]
+			}
+			return ids, nil
+		}, []string{id(2)}, 2},
+		{"it cannot be known", func(*fakeStore, []Message) ([]int64, error) { return nil, errors.New("no database") }, numbered(3), 1},
+		{"too few are told of", func(*fakeStore, []Message) ([]int64, error) { return []int64{1}, nil }, numbered(3), 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				asked := 0
+				store := new(fakeStore)
+				r := prepare(t, t.TempDir(), store, func(o *Options) {
+					o.Rows = func(_ context.Context, ms []Message) ([]int64, error) {
+						asked++
+						return tt.rows(store, ms)
+					}
+				})
+				for i := range 3 {
+					r.put(message(ch, id(i)))
+					r.put(message("wplc/77", id(i)))
+				}
+				store.insert(message(ch, id(0)))
+				store.insert(message(ch, id(1)))
+				r.run()
+				settled()
+				var want []string
+				for _, id := range tt.told {
+					want = append(want, "pending "+ch+" "+id)
+				}
+				if d := cmp.Diff(want, r.hub.told("pending "+ch)); d != "" {
+					t.Errorf("told (-want +got):\n%s", d)
+				}
+				if got := len(r.hub.told("pending wplc/77")); got != 3 {
+					t.Errorf("%d messages of another channel were told, want 3", got)
+				}
+				if asked != tt.asks {
+					t.Errorf("asked %d times, want %d", asked, tt.asks)
+				}
+				after(time.Minute)
+				if got := store.rowsOf(ch); !cmp.Equal(got, numbered(3)) {
+					t.Errorf("stored: %v", got)
+				}
+				if got := r.hub.keeps(); len(got) != 0 {
+					t.Errorf("kept for good: %v", got)
+				}
+				store.early = nil // that is the point
+				r.stop()
+			})
+		})
+	}
+}
+
 func TestFullness(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := prepare(t, t.TempDir(), new(fakeStore), func(o *Options) { o.Queue, o.LaneQueue = 5, 3 })

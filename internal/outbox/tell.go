@@ -90,6 +90,7 @@ func data(v map[string]any) json.RawMessage {
 
 // tellWaiting shows what an earlier life left to be stored.
 func (o *Outbox) tellWaiting(ctx context.Context) error {
+	rows := o.opt.Rows
 	for _, channel := range o.opt.Spool.Lanes() {
 		for after, more := uint64(0), true; more; {
 			if ctx.Err() != nil {
@@ -99,17 +100,48 @@ func (o *Outbox) tellWaiting(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("outbox: reading what waits: %w", err)
 			}
+			var ms []Message
 			for _, r := range recs {
 				// One that cannot be read is refused when its turn comes.
 				if m, err := decode(r.Lane, r.ID, r.Body); err == nil && r.Err == nil {
-					o.tellPending(m)
+					ms = append(ms, m)
 				}
 				after = r.Seq
+			}
+			if ms, err = o.withoutRow(ctx, ms, rows); err != nil {
+				rows = nil // everybody who sends waits for this
+				o.opt.Logger.Warn("messages that were stored right before the restart may be shown as pending once more", "error", err)
+			}
+			for _, m := range ms {
+				o.tellPending(m)
 			}
 			more = len(recs) > 0
 		}
 	}
 	return nil
+}
+
+// withoutRow leaves out what has a row, as far as rows knows.
+func (o *Outbox) withoutRow(ctx context.Context, ms []Message, rows func(context.Context, []Message) ([]int64, error)) ([]Message, error) {
+	if rows == nil || len(ms) == 0 {
+		return ms, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.opt.Timeout)
+	defer cancel()
+	ids, err := rows(ctx, ms)
+	if err == nil && len(ids) != len(ms) {
+		err = fmt.Errorf("outbox: rows of %d messages for %d", len(ids), len(ms))
+	}
+	if err != nil {
+		return ms, err
+	}
+	var open []Message
+	for i, m := range ms {
+		if ids[i] == 0 {
+			open = append(open, m)
+		}
+	}
+	return open, nil
 }
 
 // note is something that the hub keeps until due.

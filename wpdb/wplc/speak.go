@@ -232,6 +232,43 @@ func (s *Source) Unread(ctx context.Context, name string, reader chat.Party, upT
 	return ids, nil
 }
 
+// Sent returns the rows that messages of one side of the chat wplc/<name> have, by
+// client id, as far as they have one with an id above after; kind is the side's. A
+// table whose ids began anew below after has none. Safe for concurrent use; one range
+// of the primary key from after on.
+func (s *Source) Sent(ctx context.Context, name, kind string, after int64, clientIDs []string) (map[string]int64, error) {
+	r, ok := parseRoom(name)
+	originates := map[string]int64{chat.KindAgent: fromAgent, chat.KindVisitor: fromVisitor}[kind]
+	if !ok || r.chat == 0 || r.agents || originates == 0 || len(clientIDs) == 0 || s.facts.Version != 8 {
+		return nil, nil
+	}
+	args := []any{after, r.chat, originates}
+	for _, id := range clientIDs {
+		args = append(args, id)
+	}
+	rows, err := s.site.QueryContext(ctx, "SELECT `id`, `rel` FROM "+quote(s.Table())+" WHERE `id` > ? AND `chat_sess_id` = ?"+
+		" AND `originates` = ? AND `rel` IN (?"+strings.Repeat(",?", len(clientIDs)-1)+") ORDER BY `id`", args...)
+	if err != nil {
+		return nil, fmt.Errorf("wplc: look for messages of chat %d: %w", r.chat, err)
+	}
+	defer rows.Close()
+	sent := make(map[string]int64)
+	for rows.Next() {
+		var id int64
+		var clientID string // also one that differs in capitals, which the caller has not asked for
+		if err := rows.Scan(&id, &clientID); err != nil {
+			return nil, fmt.Errorf("wplc: look for messages of chat %d: %w", r.chat, err)
+		}
+		if sent[clientID] == 0 {
+			sent[clientID] = id
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("wplc: look for messages of chat %d: %w", r.chat, err)
+	}
+	return sent, nil
+}
+
 // toldTo is what of a channel the plugin's loops deliver to a reader, and flag: to
 // agents their notes come on a channel of its own here.
 func (s *Source) toldTo(reader chat.Party, agents bool) []int64 {

