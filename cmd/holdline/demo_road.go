@@ -96,7 +96,6 @@ func (r *road) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	req = req.Clone(ctx)
 	if mode != roadOpen {
 		req.Header.Del("Upgrade")
-		req.Header.Del("Connection")
 	}
 	if mode != roadBuffer {
 		r.proxy.ServeHTTP(w, req)

@@ -197,7 +197,7 @@ func TestDemoRoads(t *testing.T) {
 		}
 		buffered <- err
 	}()
-	for held := 0; held == 0; { // until the gateway has it
+	for held := 0; held == 0 && len(buffered) == 0; { // until the gateway has it
 		var stats demoStats
 		d.call(http.MethodGet, "/demo/stats", "", &stats)
 		held = stats.Held

@@ -29,10 +29,16 @@ const ADVICE = {
   },
   buffer: {
     nginx: "`proxy_buffering off;` and no `proxy_ignore_headers X-Accel-Buffering`",
-    apache: "`flushpackets=on` at the ProxyPass, and no mod_deflate for this path",
+    apache: "`flushpackets=on` at the ProxyPass",
     caddy: "`flush_interval -1` in reverse_proxy",
     iis: "`responseBufferLimit=\"0\"` for the proxy",
-    any: "buffering and compression must be off for this path",
+    any: "buffering must be off for this path",
+  },
+  compress: {
+    nginx: "`gzip off;`",
+    apache: "no mod_deflate and no mod_brotli: `SetEnv no-gzip 1`",
+    caddy: "no `encode`",
+    any: "streams must not be compressed",
   },
   timeout: {
     nginx: "`proxy_read_timeout 75s;`",
@@ -278,6 +284,7 @@ class Check {
     const delay = this.oneWay(at);
     const coding = response && response.headers.get("Content-Encoding");
     const spread = at.events.length ? at.events[at.events.length - 1].at - at.events[0].at : 0;
+    this.compressed = Boolean(coding);
     const packed = coding ? ` It is compressed (${coding}).` : "";
     if (!at.first && trouble && age < FIRST_BYTE) {
       this.show("sse", "bad", "blocked", `No stream: ${trouble}.`);
@@ -329,6 +336,7 @@ class Check {
     if (this.result.short.state === "bad") return list;
     if (ws.state === "bad") list.push("upgrade");
     if (sse.state === "bad") list.push("buffer");
+    if (this.compressed) list.push("compress");
     if ([ws, sse, poll].some((r) => r.state === "fair")) list.push("timeout");
     for (const kind of ["forwarded", "host"]) if (this.facts.some((f) => f.kind === kind)) list.push(kind);
     return list;
@@ -352,7 +360,7 @@ class Check {
     if (below) text += `. Should that fail: ${below}`;
     if (problems.includes("forwarded")) text += "; and Holdline is not told who asks";
     const titles = {
-      upgrade: "Let WebSockets through", buffer: "Pass streams on at once", timeout: "Hold longer", forwarded: "Say who asks", host: "Say which site it is",
+      upgrade: "Let WebSockets through", buffer: "Pass streams on at once", compress: "Leave streams uncompressed", timeout: "Hold longer", forwarded: "Say who asks", host: "Say which site it is",
     };
     const advice = problems.map((p) => `${titles[p]}: ${ADVICE[p][this.server] || ADVICE[p].any}.`);
     if (advice.length) advice.push(`\`holdline snippet ${this.server || "nginx"}\` prints a configuration that does all of it.`);
