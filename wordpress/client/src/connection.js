@@ -81,7 +81,7 @@ export function openConnection(line, rung, patience) {
       c.wire_?.close_();
     },
   };
-  const deadline = setTimeout(() => c.over_({ lost_: "no sign of life" }), patience);
+  const deadline = setTimeout(() => c.over_({ lost_: "silence" }), patience);
   try {
     c.wire_ = OPEN[rung](c);
   } catch (e) {

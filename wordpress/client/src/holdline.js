@@ -102,7 +102,7 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
     send(channel, body, more) {
       const client_id = newId();
       typedAt.delete(channel);
-      queue({ as, ...more, client_id, channel, body: String(body) }, "pending");
+      queue({ as, ...more, client_id, channel, body: `${body}` }, "pending");
       return client_id;
     },
 
@@ -156,7 +156,7 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
       stop();
       start();
     }, BEAT);
-    if (!startWorker()) elect();
+    lead();
   }
 
   function open(where, local) {
@@ -171,18 +171,16 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
     broker = newBroker(name + id, "tab", name);
   }
 
-  function startWorker() {
+  function lead() {
     const address = worker ?? (Holdline.script || script || `${url}/client.js`);
-    if (!address || !self.SharedWorker) return false;
     const give = () => { if (bus && !term) elect(); };
     try {
-      line.worker = new SharedWorker(address, { name });
-    } catch {
-      return false; // another origin's script, or forbidden by a policy
+      line.worker = address && new SharedWorker(address, { name });
+      line.worker.onerror = give;
+      patience = setTimeout(give, 2 * SECOND);
+    } catch { // there are none, none is wanted, it is another origin's script, or forbidden by a policy
+      elect();
     }
-    line.worker.onerror = give;
-    patience = setTimeout(give, 2 * SECOND);
-    return true;
   }
 
   /** Leads as soon as nobody else does. */
@@ -350,7 +348,7 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
     for (const send of list) {
       const { client_id, channel, state } = send;
       const was = sends.get(client_id);
-      const rank = STATES.indexOf(state), before = was ? STATES.indexOf(was.state) : -1;
+      const rank = STATES.indexOf(state), before = STATES.indexOf(was?.state);
       if (rank === before || (before > 1 && rank < before)) continue;
       putIn(sends, client_id, send);
       emit("sent", { ...send });
@@ -394,7 +392,7 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
   async function fresh() {
     await null; // so that even what fails at once finds listeners
     try {
-      return String((getToken && (await getToken())) || "");
+      return `${(await getToken?.()) || ""}`;
     } catch (e) {
       emit("error", { message: `getToken: ${e?.message}`, status: 0, reason: "token" });
       return "";

@@ -166,7 +166,7 @@ export function newLine(url, as, known, to) {
     better = setTimeout(async () => {
       const why = await swap(rungsOf(WS, age ? rung : rung - 1));
       if (why && line.current_) plan(Math.min(wait * 2, HOUR / 6));
-    }, age ? age * 0.8 : wait * (0.9 + Math.random() / 5));
+    }, age ? age * 0.8 : wait + jitter(3));
   }
 
   /**

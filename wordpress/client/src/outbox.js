@@ -73,7 +73,7 @@ export function newOutbox(owner, line, tell) {
       else if (state === "stored") settle(send, { state, id: numberOf(id) });
       else if (reason === FORBIDDEN && (await open?.renew_())) open.connect_();
       else if (state === "failed" && !TEMPORARY.includes(reason)) settle(send, { state, reason, error });
-      else return hold(channel, Math.max(Math.min(numberOf(after), 60 * SECOND) || 0, jitter(failures++)));
+      else return hold(channel, (Math.min(numberOf(after), 60 * SECOND) || 0) + jitter(failures++));
       failures = 0;
     }
     run();

@@ -1,7 +1,7 @@
 // The rungs of the ladder. Each is a function that starts at once, tells its
 // Connection what it hears, and returns {close_, say_?}.
 
-import { SECOND, SHORT, ask, askPoll, isText, now, parse, pause, whyOf } from "./words.js";
+import { SECOND, SHORT, ask, askPoll, isText, jitter, now, parse, pause, whyOf } from "./words.js";
 
 const MAX_TEXT = 4 << 20; // characters of one event
 const HOLD = 25; // seconds that a poll asks to be held
@@ -34,7 +34,7 @@ function eventStream(c) {
     const lines = eventLines();
     for (;;) {
       const { done, value } = await reader.read();
-      if (done) throw { lost_: "the end", cut_: true };
+      if (done) throw { lost_: "closed", cut_: true };
       c.heard_();
       const { events, id } = lines(decoder.decode(value, { stream: true }));
       c.take_(events, id);
@@ -83,7 +83,7 @@ function poll(c) {
       }
       c.heard_();
       c.take_(answer.events, answer.cursor);
-      if (rung === SHORT) await pause((2 + 2 * Math.random()) * SECOND);
+      if (rung === SHORT) await pause(2 * SECOND + jitter(2));
       else wait = Math.min(HOLD, (line.memory.life[rung] || Infinity) * 0.8 / SECOND);
     }
   };

@@ -54,7 +54,7 @@ export const eventsIn = (list) => list.filter((e) => e && isText(e.type) && isSh
 // A "why" is how something ended. {lost_} may be tried again, after `after_` ms if
 // that is set; `cut_` says that a live connection was broken off. {refused_} is the
 // server's own no, in its own sentence.
-export const whyOf = (e) => (e.lost_ || e.refused_ ? e : { lost_: String(e.message || e) });
+export const whyOf = (e) => (e.lost_ || e.refused_ ? e : { lost_: `${e.message || e}` });
 
 /** fetch that throws a why for everything but success. With words it is a POST of them. */
 export async function ask(address, token, signal, words) {
@@ -67,9 +67,9 @@ export async function ask(address, token, signal, words) {
   const { status } = response;
   const said = parse(await response.text());
   // A proxy's own error page says nothing about who may read what.
-  if (status < 500 && status !== 429 && isText(said?.reason)) throw { refused_: String(said.error), status, reason: said.reason };
+  if (status < 500 && status !== 429 && isText(said?.reason)) throw { refused_: `${said.error}`, status, reason: said.reason };
   const after = Number(response.headers.get("Retry-After")) * SECOND;
-  throw { lost_: isText(said?.error) ? said.error : `status ${status}`, status, after_: after > 0 ? Math.min(after, 60 * SECOND) : 0 };
+  throw { lost_: isText(said?.error) ? said.error : `status ${status}`, status, after_: after > 0 && Math.min(after, 60 * SECOND) };
 }
 
 /** One poll of who has url, as and token; what comes back has events and a cursor. */
