@@ -99,6 +99,7 @@ func (t *talk) handle(ctx context.Context, next heard) {
 	defer func() {
 		if p := recover(); p != nil { // one client's fault is not the others'
 			t.speech.log.Error("panic over a message", "panic", p)
+			t.answer(next.text, next.answer, refuse(refusalOf(errInternal)))
 		}
 	}()
 	w, refused := parseWord(next.text, "", t.speech.limits)
