@@ -31,9 +31,11 @@ bench-site: build ## PHP's held loops beside Holdline, on a real WordPress
 	./.ci/install all
 	$(BIN)/holdbench --scenario site --holdline $(BIN)/holdline --json $(BIN)/bench-site.json
 
-client: ## the browser client from its source, and what it weighs
+client: ## the scripts for browsers from their sources, and what they weigh
 	cd wordpress/client && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
-	@printf 'holdline.js: %s bytes, %s compressed\n' $$(wc -c < wordpress/client/holdline.js) $$(gzip -9c wordpress/client/holdline.js | wc -c)
+	cd wordpress/jquery && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
+	@cd wordpress && for f in client/holdline.js jquery/jquery.holdline.js jquery/wplc.js; do \
+	  printf '%s: %s bytes, %s compressed\n' $${f#*/} $$(wc -c < $$f) $$(gzip -9c $$f | wc -c); done
 
 fuzz: ## every parser of foreign bytes, FUZZTIME each (default 60s)
 	./.ci/fuzz

@@ -2,6 +2,7 @@ package wordpress
 
 import (
 	"net/http"
+	"os/exec"
 	"strings"
 	"testing"
 )
@@ -31,5 +32,13 @@ func TestPagesLoadPushWhereTheOwnerWantsIt(t *testing.T) {
 				t.Errorf("the script is at %d, the transport at %d", push, transport)
 			}
 		})
+	}
+}
+
+// What the script does with a page's loops is tested where it runs.
+func TestPushInNode(t *testing.T) {
+	out, err := exec.Command("node", "--test", "jquery/test/push.test.js").CombinedOutput()
+	if err != nil {
+		t.Fatalf("node, which this test needs: %v\n%s", err, out)
 	}
 }

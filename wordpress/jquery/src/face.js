@@ -9,8 +9,8 @@ const $ = self.jQuery;
 $.holdline = (options) => {
   const { url = base } = options;
   const waiting = [];
-  const closed = $.Deferred();
-  let line;
+  const failed = [];
+  let line, closed;
 
   const later = (call) => {
     if (line) call();
@@ -20,6 +20,7 @@ $.holdline = (options) => {
 
   const face = {
     on(types, fn) {
+      if (/\berror\b/.test(types)) failed.push(fn); // of a client that is never there
       return later(() => types.split(/\s+/).forEach((type) => line.on(type, fn)));
     },
     off(types, fn) {
@@ -27,7 +28,7 @@ $.holdline = (options) => {
     },
     send: (channel, body) => $.Deferred((sent) => later(() => sent.resolve(line.send(channel, body)))).promise(),
     close() {
-      closed.resolve();
+      closed = true;
       return later(() => line.close());
     },
   };
@@ -36,9 +37,9 @@ $.holdline = (options) => {
   }
 
   load(url, (Holdline) => {
-    if (closed.state() === "resolved") return;
+    if (closed) return;
     if (!Holdline) {
-      if (options.fail) options.fail({ message: "the client could not be loaded", status: 0, reason: "script" });
+      for (const fn of failed) fn({ message: `${url}/client.js could not be loaded`, status: 0, reason: "script" });
       return;
     }
     line = face.line = new Holdline($.extend({ url }, options.token || options.getToken ? {} : rights(url), options));
@@ -47,12 +48,15 @@ $.holdline = (options) => {
   return face;
 };
 
+// What is triggered on an element.
+const TYPES = ["message", "stored", "withdrawn", "delayed", "sent", "status", "typing", "presence", "delivered", "seen", "signal", "reset", "state", "error"];
+
 /** Shows a chat in each element; see newLog. */
 $.fn.holdline = function (options) {
   return this.each(function () {
     const log = newLog($, $(this), options);
     const line = $.holdline(options);
     $(this).data("holdline", line);
-    line.on("*", log);
+    for (const type of TYPES) line.on(type, (event) => log(event, type));
   });
 };

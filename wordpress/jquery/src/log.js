@@ -6,17 +6,17 @@ const STATES = ["pending", "stored", "delivered", "seen", "failed"];
  *
  *   as      whose words the page sends: "visitor" (default) or "agent"
  *   item    makes a child of a message: item(event) returns an element or jQuery's;
- *           a string is text as well
+ *           everything else is text
  *   max     children that are kept (500)
  *
  * Each event is also triggered on the element, as holdline:message and so on.
  */
-export function newLog($, element, { as = "visitor", item = line, max = 500 }) {
+export function newLog($, element, { as = "visitor", item, max = 500 }) {
   const shown = new Map(); // what a message is known by → its child
 
-  function line({ from, body }) {
-    const words = [$("<span>").addClass("holdline-body").text(body)];
-    if (from && from.name) words.unshift($("<span>").addClass("holdline-name").text(from.name), document.createTextNode(" "));
+  function plain({ from, body }) {
+    const words = [$("<span>").addClass("holdline-body").text(`${body ?? ""}`)];
+    if (from && from.name) words.unshift($("<span>").addClass("holdline-name").text(`${from.name}`), document.createTextNode(" "));
     return $("<div>").append(words);
   }
 
@@ -34,8 +34,8 @@ export function newLog($, element, { as = "visitor", item = line, max = 500 }) {
       const box = element[0], low = box.scrollHeight - box.scrollTop - box.clientHeight < 40;
       // Anything may stand in what a server says; a class is a word of our own.
       const kind = from && /^(visitor|agent|system)$/.test(from.kind) ? from.kind : "other";
-      const made = item(event);
-      child = (typeof made === "string" ? $("<div>").text(made) : $(made)).addClass(`holdline-message holdline-${kind}`).appendTo(element);
+      const made = (item || plain)(event);
+      child = (made instanceof Node || made instanceof $ ? $(made) : $("<div>").text(`${made}`)).addClass(`holdline-message holdline-${kind}`).appendTo(element);
       if (low) box.scrollTop = box.scrollHeight;
       prune();
     }
