@@ -39,7 +39,7 @@ export function newAsides(line) {
       } else if (!line()) return;
       queue.set(key, words);
       if (type !== "delivered") run();
-      else timer = timer || setTimeout(run, SECOND); // there may be more
+      else timer ||= setTimeout(run, SECOND); // there may be more
     },
   };
 }

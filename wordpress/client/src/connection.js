@@ -63,7 +63,7 @@ export function openConnection(line, rung, patience) {
 
     ping_() {
       pinged = now();
-      asked = asked || pinged;
+      asked ||= pinged;
       c.wire_.say_({ type: "ping" });
     },
 
