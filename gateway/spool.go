@@ -144,10 +144,13 @@ func (t timed) Store(ctx context.Context, ms []outbox.Message) ([]outbox.Fate, e
 	return fates, err
 }
 
-// companionSends tells why the companion plugin would store nothing.
+// companionSends tells why the companion plugin would store nothing. It waits for
+// the plugin's first word only right after the start: while WordPress is away
+// every message would wait, one behind the other.
 func companionSends(courier *wordpress.Courier) func(context.Context) *chat.Refusal {
+	patience := time.Now().Add(helloPatience)
 	return func(ctx context.Context) *chat.Refusal {
-		ctx, cancel := context.WithTimeout(ctx, helloPatience)
+		ctx, cancel := context.WithDeadline(ctx, patience)
 		defer cancel()
 		hello, err := courier.Hello(ctx)
 		switch {
