@@ -28,9 +28,22 @@ export class Gateway {
       sse: () => this.stream(": holdline\n\nid: 10\n\n"),
       poll: ({ query }) => this.answer({ cursor: query.get("cursor") ?? "10", events: [] }, query.get("wait") === "0" ? 0 : 25_000),
       info: () => this.answer({}),
+      send: ({ words }) => {
+        const { state, reason, error, retry_ms: after, ...more } = this.outcome(words);
+        const status = state === "failed" ? { rate: 429, full: 503, unavailable: 503 }[reason] ?? 403 : state === "stored" ? 200 : 202;
+        return this.answer({ ...more, state, reason, error }, 5, { status, headers: after ? { "Retry-After": String(after / 1000) } : {} });
+      },
+      signal: ({ words }) => {
+        this.asides.push(words);
+        return new Response(null, { status: 204 });
+      },
     };
+    // What was said, and what becomes of what is sent; a test replaces outcome.
+    this.sends = []; // every one that came, as often as it came
+    this.asides = []; // typing, seen, delivered, signals
+    this.outcome = () => ({ state: "pending" });
     const gateway = this;
-    globalThis.fetch = (address, { headers, signal } = {}) => gateway.fetch(address, headers, signal);
+    globalThis.fetch = (address, { headers, signal, body } = {}) => gateway.fetch(address, headers, signal, body);
     globalThis.WebSocket = class {
       constructor(address) {
         const asked = gateway.note(address);
@@ -51,7 +64,15 @@ export class Gateway {
       send(text) {
         const said = JSON.parse(text);
         this.sent.push(said);
-        if (!this.mute) setTimeout(() => this.say({ type: "pong", id: said.id }), 5);
+        if (this.mute || this.over) return;
+        if (said.type === "ping") setTimeout(() => this.say({ type: "pong", id: said.id }), 5);
+        else gateway.said(said, (answer) => setTimeout(() => this.say(answer), 5));
+      }
+
+      /** Its page has crashed: nobody hears of anything. */
+      vanish() {
+        this.over = true;
+        gateway.sockets = gateway.sockets.filter((s) => s !== this);
       }
 
       close() { this.end(1000); }
@@ -70,8 +91,18 @@ export class Gateway {
     return this.asked.filter((a) => !endpoint || a.endpoint === endpoint).length;
   }
 
-  async fetch(address, headers = {}, signal) {
+  /** Hears words over a WebSocket. */
+  said(words, answer) {
+    if (words.type !== "send") return void this.asides.push(words);
+    this.sends.push(words);
+    const outcome = this.outcome(words);
+    if (outcome) answer({ type: "sent", client_id: words.client_id, channel: words.channel, ...outcome });
+  }
+
+  async fetch(address, headers = {}, signal, body) {
     const asked = this.note(address, (headers.Authorization ?? "").replace("Bearer ", ""));
+    if (body) asked.words = JSON.parse(body);
+    if (asked.endpoint === "send") this.sends.push(asked.words);
     const gone = new Promise((_, reject) => signal?.addEventListener("abort", () => reject(Object.assign(new Error("aborted"), { name: "AbortError" }))));
     gone.catch(() => {});
     return Promise.race([this.on[asked.endpoint](asked), gone]);
@@ -106,4 +137,6 @@ export class Gateway {
 }
 
 export const refused = (status, error, reason) => new Response(JSON.stringify({ error, reason }), { status });
+/** A send of somebody, as others hear it before and after it is stored. */
+export const pending = (client_id, more) => ({ type: "message", channel: "a/1", client_id, pending: true, from: { kind: "agent", id: 2 }, ...more });
 export const message = (id, more) => ({ type: "message", channel: "a/1", id, cursor: String(id), ...more });

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { Gateway, message, pass, refused } from "./gateway.js";
 import { busOf, newBroker, rooms } from "../src/broker.js";
-import { Holdline, rightsOf } from "../src/holdline.js";
+import { each } from "./faces.js";
+import { Holdline as source, rightsOf } from "../src/holdline.js";
 
 let gateway, tabs;
 
@@ -15,7 +16,7 @@ afterEach(() => {
   gateway.close();
 });
 
-function open(options) {
+function open(Holdline, options) {
   const tab = new Holdline({ url: "http://x.test/v1", channels: ["a/1"], share: false, ...options });
   tab.heardOf = [];
   tab.errors = [];
@@ -25,8 +26,8 @@ function open(options) {
   return tab;
 }
 
-test("each event is told once, whatever comes how often", async () => {
-  const tab = open();
+each("each event is told once, whatever comes how often", async (Holdline) => {
+  const tab = open(Holdline);
   await pass(200);
   assert.equal(tab.state, "open");
   const status = { type: "status", channel: "a/1", data: { state: "active" } };
@@ -36,48 +37,48 @@ test("each event is told once, whatever comes how often", async () => {
   assert.deepEqual(tab.heardOf, [11, 12, "status", 11, "status", "status"]);
 });
 
-test("what comes in one piece with the first sign of life is heard", async () => {
+each("what comes in one piece with the first sign of life is heard", async (Holdline) => {
   gateway.on.ws = (s) => s.end();
   gateway.on.sse = () => gateway.stream(`: holdline\n\nid: 10\n\ndata: ${JSON.stringify(message(11))}\nid: 11\n\n`);
-  const tab = open();
+  const tab = open(Holdline);
   await pass(300);
   assert.deepEqual(tab.heardOf, [11]);
 });
 
-test("a reset makes ids begin again", async () => {
-  const tab = open();
+each("a reset makes ids begin again", async (Holdline) => {
+  const tab = open(Holdline);
   await pass(200);
   gateway.sockets[0].say(message(11), { type: "reset", channel: "a/1", cursor: "0" }, message(11));
   await pass(100);
   assert.deepEqual(tab.heardOf, [11, "reset", 11]);
 });
 
-test("with a cursor the history comes first, in order, and live rows wait behind it", async () => {
+each("with a cursor the history comes first, in order, and live rows wait behind it", async (Holdline) => {
   gateway.on.poll = async ({ query }) => {
     const from = Number(query.get("cursor"));
     await gateway.answer("", 500);
     if (from === 5) gateway.sockets[0].say(message(9), message(10));
     return gateway.answer({ cursor: String(Math.min(from + 2, 9)), events: [6, 7, 8, 9].filter((id) => id > from && id <= from + 2).map((id) => message(id)) });
   };
-  const tab = open({ cursor: "5" });
+  const tab = open(Holdline, { cursor: "5" });
   await pass(4000);
   assert.deepEqual(tab.heardOf, [6, 7, 8, 9, 10]);
 });
 
-test("a history that cannot be had for a while is asked for again", async () => {
+each("a history that cannot be had for a while is asked for again", async (Holdline) => {
   let tries = 0;
   gateway.on.poll = ({ query }) => {
     if (++tries < 4) throw new TypeError("Failed to fetch");
     return gateway.answer({ cursor: "6", events: query.get("cursor") === "5" ? [message(6)] : [] });
   };
-  const tab = open({ cursor: "5" });
+  const tab = open(Holdline, { cursor: "5" });
   await pass(20_000);
   assert.deepEqual(tab.heardOf, [6]);
 });
 
 test("a word of the broker that was missed is read again", async () => {
   gateway.on.poll = ({ query }) => gateway.answer({ cursor: "13", events: [12, 13].filter((id) => id > query.get("cursor")).map((id) => message(id)) });
-  const tab = open();
+  const tab = open(source);
   await pass(200);
   gateway.sockets[0].say(message(11));
   await pass(10);
@@ -91,8 +92,8 @@ test("a word of the broker that was missed is read again", async () => {
   assert.deepEqual(tab.heardOf, [11, 12, 13, 14]);
 });
 
-test("a listener's mistake is not the others'", async () => {
-  const tab = open();
+each("a listener's mistake is not the others'", async (Holdline) => {
+  const tab = open(Holdline);
   const thrown = [];
   process.once("uncaughtException", (e) => thrown.push(e.message));
   tab.on("state", () => { throw new Error("the page's own"); });
@@ -102,8 +103,8 @@ test("a listener's mistake is not the others'", async () => {
   assert.deepEqual(tab.heardOf, [11]);
 });
 
-test("off takes listeners away", async () => {
-  const tab = open();
+each("off takes listeners away", async (Holdline) => {
+  const tab = open(Holdline);
   const one = [], all = [];
   const fn = (e) => one.push(e.id);
   tab.on("message", fn).on("message", (e) => all.push(e.id));
@@ -119,8 +120,8 @@ test("off takes listeners away", async () => {
   assert.deepEqual([one, all, tab.heardOf], [[11], [11, 12], [11, 12]]);
 });
 
-test("a channel that may not be read is told and given up, the others go on", async () => {
-  const tab = open();
+each("a channel that may not be read is told and given up, the others go on", async (Holdline) => {
+  const tab = open(Holdline);
   await pass(200);
   gateway.on.poll = () => refused(403, "you may not read b/1", "channel");
   tab.subscribe("b/1");
@@ -132,8 +133,8 @@ test("a channel that may not be read is told and given up, the others go on", as
   assert.deepEqual(tab.heardOf, [11]);
 });
 
-test("a channel that is wanted while the line is lost is read when it is back", async () => {
-  const tab = open();
+each("a channel that is wanted while the line is lost is read when it is back", async (Holdline) => {
+  const tab = open(Holdline);
   await pass(200);
   gateway.on.poll = ({ query }) => gateway.answer({ cursor: query.get("cursor"), events: [] }, 300);
   tab.subscribe("b/1");
@@ -147,8 +148,8 @@ test("a channel that is wanted while the line is lost is read when it is back", 
   assert.deepEqual(tab.heardOf, [11]);
 });
 
-test("a channel that is given up and wanted again is kept", async () => {
-  const tab = open({ channels: ["a/1", "b/1"] });
+each("a channel that is given up and wanted again is kept", async (Holdline) => {
+  const tab = open(Holdline, { channels: ["a/1", "b/1"] });
   await pass(200);
   tab.unsubscribe("b/1");
   await pass(500);
@@ -166,7 +167,7 @@ test("a channel that is given up and wanted again is kept", async () => {
 test("a refused line is tried again when somebody new comes", async () => {
   gateway.on.ws = (s) => s.end();
   gateway.on.sse = () => refused(401, "log in first", "nobody");
-  const tab = open();
+  const tab = open(source);
   await pass(60_000);
   assert.equal(tab.state, "refused");
   const before = gateway.count();
@@ -176,24 +177,24 @@ test("a refused line is tried again when somebody new comes", async () => {
   assert.equal(gateway.count(), before + 2);
 });
 
-test("getToken is asked at the start and once after a refusal", async () => {
+each("getToken is asked at the start and once after a refusal", async (Holdline) => {
   const asked = [];
   gateway.on.ws = (s, { token }) => (token === "t2" ? s.say({ type: "hello" }) : s.end());
   gateway.on.sse = () => refused(401, "the token has expired", "token");
-  const tab = open({ getToken: async () => { asked.push(Date.now()); return `t${asked.length}`; } });
+  const tab = open(Holdline, { getToken: async () => { asked.push(Date.now()); return `t${asked.length}`; } });
   await pass(5000);
   assert.equal(tab.state, "open");
   assert.equal(asked.length, 2);
 });
 
-test("a getToken that fails is told", async () => {
-  const tab = open({ getToken: () => { throw new Error("no session"); } });
+each("a getToken that fails is told", async (Holdline) => {
+  const tab = open(Holdline, { getToken: () => { throw new Error("no session"); } });
   await pass(200);
   assert.deepEqual(tab.errors, ["getToken: no session"]);
 });
 
-test("close ends everything", async () => {
-  const tab = open();
+each("close ends everything", async (Holdline) => {
+  const tab = open(Holdline);
   await pass(200);
   tab.close();
   await pass(100);
@@ -280,7 +281,7 @@ test("the broker that came first gives way", async () => {
 const odd = [null, undefined, 0, -1, 1e308, "", "x", "__proto__", "constructor", "state", "error", [], {}, [[[]]], { toString: 1 }, { valueOf: null }, true,
   "<img src=x onerror=alert(1)>", "\u0000\ud800", "9".repeat(400), { after_ms: "soon" }, { after_ms: -5 }, { after_ms: 1e99 }];
 
-test("no payload breaks it", async () => {
+each("no payload breaks it", async (Holdline) => {
   let seed = Number(process.env.SEED) || Math.floor(Math.random() * 2 ** 31);
   console.log(`seed ${seed}`);
   const dice = (n) => { // mulberry32, so that a seed tells it all again
@@ -290,7 +291,7 @@ test("no payload breaks it", async () => {
     return ((t ^ (t >>> 14)) >>> 0) % n;
   };
   const any = () => odd[dice(odd.length)];
-  const tab = open();
+  const tab = open(Holdline);
   let last = 0;
   tab.on("message", (e) => { if (e.body === "after all that") last = e.id; });
   await pass(200);
