@@ -23,7 +23,15 @@ import (
 // (https://chromedevtools.github.io/devtools-protocol/), in its flat mode: one
 // WebSocket for all tabs and workers.
 type browser struct {
-	t      *testing.T
+	t *testing.T
+	*wire
+}
+
+// in is the same browser for another test.
+func (b *browser) in(t *testing.T) *browser { return &browser{t, b.wire} }
+
+// wire is the connection to a browser, and signal sends to its processes.
+type wire struct {
 	conn   *websocket.Conn
 	signal func(syscall.Signal)
 
@@ -71,7 +79,7 @@ func newBrowser(t *testing.T) *browser {
 		t.Fatal(err)
 	}
 	conn.SetReadLimit(64 << 20)
-	b := &browser{t: t, conn: conn, signal: signal, waiting: map[int]chan answer{}, done: make(chan struct{})}
+	b := &browser{t, &wire{conn: conn, signal: signal, waiting: map[int]chan answer{}, done: make(chan struct{})}}
 	go b.read()
 	t.Cleanup(func() {
 		conn.CloseNow()
@@ -80,7 +88,7 @@ func newBrowser(t *testing.T) *browser {
 	return b
 }
 
-func (b *browser) read() {
+func (b *wire) read() {
 	defer close(b.done)
 	for {
 		_, text, err := b.conn.Read(context.Background())
@@ -106,7 +114,7 @@ func (b *browser) read() {
 
 // call calls a method of the protocol in a session ("" for the browser itself)
 // and unmarshals its result into out, which may be nil.
-func (b *browser) call(session, method string, params, out any) error {
+func (b *wire) call(session, method string, params, out any) error {
 	ch, err := b.send(session, method, params)
 	if err != nil {
 		return err
@@ -128,7 +136,7 @@ func (b *browser) call(session, method string, params, out any) error {
 }
 
 // send calls a method and returns where its answer will come.
-func (b *browser) send(session, method string, params any) (<-chan answer, error) {
+func (b *wire) send(session, method string, params any) (<-chan answer, error) {
 	b.mu.Lock()
 	b.last++
 	id, ch := b.last, make(chan answer, 1)

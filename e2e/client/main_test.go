@@ -43,6 +43,11 @@ func run(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	code = m.Run()
+	if wordpress != nil {
+		if err := wordpress.Down(); err != nil {
+			return 1, err
+		}
+	}
 	if err := database.Close(); err != nil {
 		return 1, err
 	}

@@ -31,7 +31,11 @@ const (
 func ws(more string) string  { return location("ws", more) }
 func sse(more string) string { return location("sse", more) }
 func poll(more string) string {
-	return location("poll", more) + location("info", "") + location("check", "")
+	all := location("poll", more)
+	for _, endpoint := range []string{"info", "check", "send", "signal"} {
+		all += location(endpoint, "")
+	}
+	return all
 }
 
 func location(endpoint, more string) string {

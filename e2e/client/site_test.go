@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -29,6 +30,14 @@ type site struct {
 	dir    string            // nginx's
 	fronts map[string]string // by name: the origin
 	cables map[string]*cable
+	signal func(syscall.Signal) // to the program
+}
+
+// in is the same site for another test.
+func (s *site) in(t *testing.T) *site {
+	other := *s
+	other.t = t
+	return &other
 }
 
 // insecure is a name for this machine that no browser takes for a secure context.
@@ -59,10 +68,17 @@ func newSite(t *testing.T, env ...string) *site {
 		"HOLDLINE_AUTH_ALLOWED_ORIGINS=" + strings.Join(origins, ","),
 		"HOLDLINE_TAIL_INTERVAL=10ms",
 	}, env...)
+	s.startProgram()
+	return s
+}
+
+// startProgram starts the program and waits until it is ready.
+func (s *site) startProgram() {
+	s.t.Helper()
 	cmd := exec.Command(program, "serve")
 	cmd.Env = s.env
-	start(t, cmd)
-	eventually(t, "the program is ready", time.Minute, func() bool {
+	s.signal = start(s.t, cmd)
+	eventually(s.t, "the program is ready", time.Minute, func() bool {
 		resp, err := http.Get("http://" + s.admin + "/readyz")
 		if err != nil {
 			return false
@@ -70,8 +86,7 @@ func newSite(t *testing.T, env ...string) *site {
 		resp.Body.Close()
 		return resp.StatusCode == http.StatusOK
 	})
-	t.Cleanup(http.DefaultClient.CloseIdleConnections)
-	return s
+	s.t.Cleanup(http.DefaultClient.CloseIdleConnections)
 }
 
 // freeAddress is a loopback address with a port that was free just now.
@@ -110,7 +125,13 @@ func (s *site) metric(name string) int {
 // token has the program mint a token for channels.
 func (s *site) token(channels ...string) string {
 	s.t.Helper()
-	cmd := exec.Command(program, "token", "--channels", strings.Join(channels, ","), "--ttl", "1h", "--sub", "e2e")
+	return s.mint("e2e", channels...)
+}
+
+// mint is token for somebody; wp:1 is a user of WordPress.
+func (s *site) mint(subject string, channels ...string) string {
+	s.t.Helper()
+	cmd := exec.Command(program, "token", "--channels", strings.Join(channels, ","), "--ttl", "1h", "--sub", subject)
 	cmd.Env = s.env
 	out, err := cmd.Output()
 	if err != nil {
