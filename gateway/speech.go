@@ -103,7 +103,8 @@ func (s *speech) say(ctx context.Context, by *voice, w *word, done func(verdict)
 	case chat.TypeTyping:
 		s.live.Typing(w.channel, party, w.typing)
 	case chat.TypeSeen, chat.TypeDelivered:
-		s.live.Receipt(w.channel, party, kind, w.upTo)
+		// A receipt never goes back: one for rows to come would stand for ever.
+		s.live.Receipt(w.channel, party, kind, min(w.upTo, feed.Tail.Stats().Last))
 	case chat.TypeSignal:
 		if err := s.live.Signal(w.channel, party, w.to, w.clientID, w.payload); err != nil {
 			tell(refuse(refusalOf(err)))

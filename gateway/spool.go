@@ -108,7 +108,9 @@ func (g *Gateway) openSpool(env func(string) (string, bool)) (*spool.Spool, erro
 	if err != nil {
 		return nil, fmt.Errorf("spool.sync: %w", err)
 	}
-	opt := spool.Options{Logger: g.log, Sync: sync, MaxBytes: int64(g.cfg.Spool.MaxBytes), MaxBody: maxSpooled(g.cfg.Limits)}
+	opt := spool.Options{
+		Logger: g.log, Sync: sync, MaxBytes: int64(g.cfg.Spool.MaxBytes), MaxBody: maxSpooled(g.cfg.Limits), Remember: remembered,
+	}
 	errs := []error{errors.New("no folder for messages: set spool.dir or state_dir to one that this process may write to")}
 	for _, dir := range dirs {
 		s, err := spool.Open(dir, opt)
@@ -122,6 +124,10 @@ func (g *Gateway) openSpool(env func(string) (string, bool)) (*spool.Spool, erro
 	}
 	return nil, errors.Join(errs...)
 }
+
+// remembered is how long a message is known after it was stored: a browser that
+// was closed before it heard so asks again when it is opened.
+const remembered = 24 * time.Hour
 
 // maxSpooled is the size of a message in the spool: up to six bytes for one of its
 // text, which is what JSON makes of a control character, and who said it where.
