@@ -266,8 +266,7 @@ test("the line is given up when no loop has come for long", async () => {
   assert.ok(page.line.closed);
 });
 
-test("an agent's token is the line's", async () => {
-  globalThis.location = new URL("https://shop.example.test/wp-admin/");
+test("a visitor's cookie is enough on the page's own origin", async () => {
   const { rights } = await import("../src/script.js");
-  assert.deepEqual(rights("/holdline/v1"), {}); // a visitor's cookie goes by itself
+  assert.deepEqual(rights("/holdline/v1"), {});
 });
