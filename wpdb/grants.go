@@ -12,6 +12,21 @@ var coreGrants = []struct{ table, columns string }{
 	{"usermeta", "umeta_id, user_id, meta_key, meta_value"},
 }
 
+// CoreTable is a table of WordPress and what this package reads of it.
+type CoreTable struct {
+	Name    string // without the prefix
+	Columns []string
+}
+
+// CoreTables are the tables that this package reads on a single site.
+func CoreTables() []CoreTable {
+	var tables []CoreTable
+	for _, g := range coreGrants {
+		tables = append(tables, CoreTable{g.table, strings.Split(g.columns, ", ")})
+	}
+	return tables
+}
+
 // MinimalGrants returns the statements, without semicolons, that give a user
 // the rights Holdline needs on a single site and no others: some columns of
 // WordPress's tables and the whole of tables, the full names of the chat
