@@ -249,6 +249,7 @@ func TestRestartLeavesOutWhatHasARow(t *testing.T) {
 		rows func(store *fakeStore, ms []Message) ([]int64, error)
 		told []string // of messages 0 to 2
 		asks int
+		kept bool // message 2 is, for who comes now
 	}{
 		{"two of three have", func(s *fakeStore, ms []Message) ([]int64, error) {
 			ids := make([]int64, len(ms))
@@ -256,9 +257,19 @@ func TestRestartLeavesOutWhatHasARow(t *testing.T) {
 				ids[i] = s.ids[nameOf(m)]
 			}
 			return ids, nil
-		}, []string{id(2)}, 2},
-		{"it cannot be known", func(*fakeStore, []Message) ([]int64, error) { return nil, errors.New("no database") }, numbered(3), 1},
-		{"too few are told of", func(*fakeStore, []Message) ([]int64, error) { return []int64{1}, nil }, numbered(3), 1},
+		}, []string{id(2)}, 4, true},
+		{"one more is stored meanwhile", func(s *fakeStore, ms []Message) ([]int64, error) {
+			ids := make([]int64, len(ms))
+			for i, m := range ms {
+				ids[i] = s.ids[nameOf(m)]
+			}
+			if ms[0].Channel == ch {
+				s.insert(message(ch, id(2)))
+			}
+			return ids, nil
+		}, []string{id(2)}, 4, false},
+		{"it cannot be known", func(*fakeStore, []Message) ([]int64, error) { return nil, errors.New("no database") }, numbered(3), 1, true},
+		{"too few are told of", func(*fakeStore, []Message) ([]int64, error) { return []int64{1}, nil }, numbered(3), 1, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -287,6 +298,9 @@ func TestRestartLeavesOutWhatHasARow(t *testing.T) {
 				}
 				if got := len(r.hub.told("pending wplc/77")); got != 3 {
 					t.Errorf("%d messages of another channel were told, want 3", got)
+				}
+				if kept := r.hub.has(ch, "p/"+spoolID(message(ch, id(2)))); kept != tt.kept {
+					t.Errorf("the last message is kept: %t", kept)
 				}
 				if asked != tt.asks {
 					t.Errorf("asked %d times, want %d", asked, tt.asks)

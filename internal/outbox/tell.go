@@ -90,7 +90,7 @@ func data(v map[string]any) json.RawMessage {
 
 // tellWaiting shows what an earlier life left to be stored.
 func (o *Outbox) tellWaiting(ctx context.Context) error {
-	rows := o.opt.Rows
+	rows := rowsOf(o.opt.Rows)
 	for _, channel := range o.opt.Spool.Lanes() {
 		for after, more := uint64(0), true; more; {
 			if ctx.Err() != nil {
@@ -108,12 +108,9 @@ func (o *Outbox) tellWaiting(ctx context.Context) error {
 				}
 				after = r.Seq
 			}
-			if ms, err = o.withoutRow(ctx, ms, rows); err != nil {
+			if err := o.tellOpen(ctx, ms, rows); err != nil {
 				rows = nil // everybody who sends waits for this
 				o.opt.Logger.Warn("messages that were stored right before the restart may be shown as pending once more", "error", err)
-			}
-			for _, m := range ms {
-				o.tellPending(m)
 			}
 			more = len(recs) > 0
 		}
@@ -121,10 +118,32 @@ func (o *Outbox) tellWaiting(ctx context.Context) error {
 	return nil
 }
 
-// withoutRow leaves out what has a row, as far as rows knows.
-func (o *Outbox) withoutRow(ctx context.Context, ms []Message, rows func(context.Context, []Message) ([]int64, error)) ([]Message, error) {
+// rowsOf is Options.Rows, or nil.
+type rowsOf func(ctx context.Context, ms []Message) ([]int64, error)
+
+// tellOpen tells the messages that have no row as pending. The call of WordPress
+// that the earlier life was in may still make rows: one that came right before its
+// message was told is found by the second look.
+func (o *Outbox) tellOpen(ctx context.Context, ms []Message, rows rowsOf) error {
+	open, _, err := o.part(ctx, ms, rows)
+	for _, m := range open {
+		o.tellPending(m)
+	}
+	if err != nil {
+		return err
+	}
+	_, stored, err := o.part(ctx, open, rows)
+	for _, m := range stored {
+		e := event(chat.TypeMessage, m)
+		o.opt.Hub.Forget(m.Channel, e.PendingKey())
+	}
+	return err
+}
+
+// part parts messages by whether they have a row; with an error, none has.
+func (o *Outbox) part(ctx context.Context, ms []Message, rows rowsOf) (open, stored []Message, err error) {
 	if rows == nil || len(ms) == 0 {
-		return ms, nil
+		return ms, nil, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.opt.Timeout)
 	defer cancel()
@@ -133,15 +152,16 @@ func (o *Outbox) withoutRow(ctx context.Context, ms []Message, rows func(context
 		err = fmt.Errorf("outbox: rows of %d messages for %d", len(ids), len(ms))
 	}
 	if err != nil {
-		return ms, err
+		return ms, nil, err
 	}
-	var open []Message
 	for i, m := range ms {
 		if ids[i] == 0 {
 			open = append(open, m)
+		} else {
+			stored = append(stored, m)
 		}
 	}
-	return open, nil
+	return open, stored, nil
 }
 
 // note is something that the hub keeps until due.
