@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"holdline/config"
+	"holdline/internal/backoff"
 	"holdline/internal/hub"
 	"holdline/internal/outbox"
 	"holdline/internal/park"
@@ -28,7 +29,6 @@ import (
 	"holdline/internal/wpconfig"
 	"holdline/poll"
 	"holdline/sse"
-	"holdline/wpdb"
 	"holdline/ws"
 )
 
@@ -232,10 +232,15 @@ func serve(s *http.Server, l net.Listener) error {
 	return nil
 }
 
+// Bounds of the wait before a site that could not be read is tried again.
+const (
+	leastRetry = 100 * time.Millisecond
+	mostRetry  = 10 * time.Second
+)
+
 // runBackend attaches the site, as often as it takes, and runs what stands on it.
 func (g *Gateway) runBackend(ctx, below context.Context) error {
-	var trouble wpdb.Backoff
-	for ctx.Err() == nil {
+	for failures := 1; ctx.Err() == nil; failures++ {
 		h := hub.New(hub.Options{Logger: g.log})
 		b, err := g.opt.Connect(ctx, h)
 		if err == nil {
@@ -244,7 +249,7 @@ func (g *Gateway) runBackend(ctx, below context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
-		wait := trouble.Next()
+		wait := backoff.Full(failures, leastRetry, mostRetry)
 		g.metrics.notReady(err)
 		g.log.Warn("the site cannot be read yet", "error", err, "next_try", wait.Round(time.Millisecond))
 		select {

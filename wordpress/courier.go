@@ -9,9 +9,10 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	mathrand "math/rand/v2"
 	"sync"
 	"time"
+
+	"holdline/internal/backoff"
 )
 
 // When the courier calls. Its heartbeats come every 29 s from each visitor and
@@ -24,8 +25,9 @@ const (
 	helloEvery  = 5 * time.Minute        // when there is nothing else to say
 	refusedFor  = time.Minute            // until who refused us is asked again
 	callTimeout = 30 * time.Second
-	farewell    = 2 * time.Second // for what is under way at the end, and the last batch
-	mostBackoff = 30 * time.Second
+	farewell    = 2 * time.Second  // for what is under way at the end, and the last batch
+	leastRetry  = time.Second      // at random from here on, so that many sites of
+	mostRetry   = 30 * time.Second // one machine do not come back together
 )
 
 // CourierOptions are a courier's; Do and Logger are required.
@@ -438,7 +440,7 @@ func (c *Courier) trouble(r result, err error) {
 	c.last = r
 	if r == failed || r == tooLarge {
 		c.streak++
-		c.retryAt = time.Now().Add(backoff(c.streak))
+		c.retryAt = time.Now().Add(backoff.Full(c.streak, leastRetry, mostRetry))
 		if isNew {
 			c.opt.Logger.Warn("writes wait until WordPress takes them", "error", err, "count", c.queue.len())
 		}
@@ -471,11 +473,4 @@ func latest(a, b time.Time) time.Time {
 		return a
 	}
 	return b
-}
-
-// backoff is how long to wait after so many failures: at random, so that many
-// sites of one machine do not come back together.
-func backoff(streak int) time.Duration {
-	most := min(mostBackoff, time.Second<<min(streak, 5))
-	return time.Second + mathrand.N(most-time.Second)
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
+	"holdline/internal/backoff"
 	"holdline/internal/mariadb/mariadbtest"
 	"holdline/wpdb"
 )
@@ -388,35 +389,12 @@ func TestClassify(t *testing.T) {
 	}
 }
 
-func TestBackoff(t *testing.T) {
-	var b wpdb.Backoff
-	for round := range 2 {
-		ceiling := 100 * time.Millisecond
-		for range 50 {
-			ceiling = min(2*ceiling, 10*time.Second)
-			if d := b.Next(); d < 100*time.Millisecond || d > ceiling {
-				t.Fatalf("round %d: wait %v outside 100ms..%v", round, d, ceiling)
-			}
-		}
-		// After many failures the waits must spread, not all be the ceiling.
-		seen := make(map[time.Duration]bool)
-		for range 20 {
-			seen[b.Next()] = true
-		}
-		if len(seen) < 2 {
-			t.Errorf("20 waits without jitter: %v", seen)
-		}
-		b.Reset()
-	}
-}
-
 // eventually repeats f, which waits for a server, until it returns nil.
 func eventually(t *testing.T, f func() error) {
 	t.Helper()
 	deadline, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	var b wpdb.Backoff
-	for {
+	for failures := 1; ; failures++ {
 		err := f()
 		if err == nil {
 			return
@@ -424,7 +402,7 @@ func eventually(t *testing.T, f func() error) {
 		select {
 		case <-deadline.Done():
 			t.Fatal(err)
-		case <-time.After(b.Next()):
+		case <-time.After(backoff.Full(failures, 100*time.Millisecond, 10*time.Second)):
 		}
 	}
 }

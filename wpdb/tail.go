@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"holdline/internal/backoff"
 	"holdline/internal/chat"
 )
 
@@ -146,8 +147,7 @@ const bellGap = 2 * time.Millisecond
 // Run reads until ctx ends. Trouble with the database never ends it: it backs
 // off, keeps its place and goes on where it stopped.
 func (t *Tail) Run(ctx context.Context) error {
-	var trouble Backoff
-	healthy := true
+	failures := 0
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -158,20 +158,20 @@ func (t *Tail) Run(ctx context.Context) error {
 			return nil
 		case err != nil:
 			t.stats.errors.Add(1)
-			if healthy {
+			if failures == 0 {
 				t.opt.Logger.Warn("rows cannot be read; clients are held until they can", "source", t.src.Name(), "error", err)
 			}
-			timer.Reset(trouble.Next())
+			failures++
+			timer.Reset(backoff.Full(failures, leastWait, mostWait))
 			t.due = time.Time{} // nothing to make up for
 			bell = nil          // a doorbell does not mend a database
 		default:
-			trouble.Reset()
+			failures = 0
 			timer.Reset(t.rest(more, time.Now()))
 			if !t.awake {
 				wait = nil // nobody listens: only a bell can wake us
 			}
 		}
-		healthy = err == nil
 		select {
 		case <-ctx.Done():
 			return nil

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"holdline/internal/backoff"
 	"holdline/internal/chat"
 )
 
@@ -20,10 +21,9 @@ type states struct {
 	// dropped are channels that were not watched for a moment since the last
 	// question. Who listens to them now must be told their state anew, so the
 	// Statuser has to miss them once.
-	dropped map[string]bool
-	trouble Backoff
-	failing bool
-	notYet  time.Time // the backoff's end
+	dropped  map[string]bool
+	failures int       // in a row
+	notYet   time.Time // the backoff's end
 }
 
 func newStates(src Source, query Querier, logger *slog.Logger) states {
@@ -60,14 +60,14 @@ func (s *states) changed(ctx context.Context, at chat.Mark) []chat.Event {
 	}
 	events, err := s.statuser.Status(ctx, s.query, watched)
 	if err != nil {
-		if !s.failing && ctx.Err() == nil {
+		if s.failures == 0 && ctx.Err() == nil {
 			s.logger.Warn("states cannot be read; messages go on", "error", err)
 		}
-		s.failing, s.notYet = true, time.Now().Add(s.trouble.Next())
+		s.failures++
+		s.notYet = time.Now().Add(backoff.Full(s.failures, leastWait, mostWait))
 		return nil
 	}
-	s.failing = false
-	s.trouble.Reset()
+	s.failures = 0
 	clear(s.dropped)
 	for i := range events {
 		events[i].ID, events[i].Mark = 0, at

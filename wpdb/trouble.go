@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -127,28 +126,13 @@ func serverError(err error, number uint16) bool {
 	return errors.As(err, &server) && server.Number == number
 }
 
-// Bounds of a [Backoff]. The least is what a server that is full can bear
-// from every program that wants in.
+// Between two attempts lies a random time from the least, which is what a server
+// that is full can bear from every program that wants in, up to a ceiling that
+// doubles with every failure.
 const (
-	minBackoff = 100 * time.Millisecond
-	maxBackoff = 10 * time.Second
+	leastWait = 100 * time.Millisecond
+	mostWait  = 10 * time.Second
 )
-
-// Backoff tells how long to wait before the next attempt: a random time between
-// 100 ms and a ceiling that doubles with every failure up to 10 s, so that many
-// programs do not come back at the same moment. The zero value is ready; it is
-// not for concurrent use.
-type Backoff struct{ failures uint }
-
-// Next is the wait after one more failure.
-func (b *Backoff) Next() time.Duration {
-	b.failures = min(b.failures+1, 10) // 2^7 is enough for the ceiling
-	ceiling := min(maxBackoff, minBackoff<<b.failures)
-	return minBackoff + rand.N(ceiling-minBackoff+1)
-}
-
-// Reset starts over after a success.
-func (b *Backoff) Reset() { b.failures = 0 }
 
 // Health is the state of the database for a readiness check.
 type Health struct {

@@ -2,12 +2,12 @@ package hub
 
 import (
 	"context"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"holdline/internal/backoff"
 	"holdline/internal/chat"
 )
 
@@ -82,6 +82,12 @@ func (c *catchUp) poke() {
 // drainPoll is how often a client that takes its slices slowly is looked at.
 const drainPoll = 20 * time.Millisecond
 
+// Bounds of the wait before old rows that could not be read are asked for again.
+const (
+	leastRetry = 100 * time.Millisecond
+	mostRetry  = 10 * time.Second
+)
+
 func (c *catchUp) run(ctx context.Context) error {
 	failures := 0
 	var drain, retry <-chan time.Time // nil: nothing to look at again
@@ -114,16 +120,10 @@ func (c *catchUp) run(ctx context.Context) error {
 			failures++
 			c.hub.opt.Logger.Warn("old rows cannot be read; held clients wait", "source", j.src.Name(), "error", err)
 			c.putBack(j)
-			retry = time.After(backoff(failures))
+			retry = time.After(backoff.Full(failures, leastRetry, mostRetry))
 		}
 		c.poke() // there may be more
 	}
-}
-
-// backoff grows from 100 ms to 10 s with full jitter.
-func backoff(failures int) time.Duration {
-	top := min(10*time.Second, 100*time.Millisecond<<min(failures, 10))
-	return top/10 + rand.N(top)
 }
 
 // release posts those who may go on and tells whether some may not yet.

@@ -2,27 +2,21 @@ package outbox
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
 	"time"
+
+	"holdline/internal/backoff"
 )
 
-// Bounds of the waits between tries. A channel that fails while others do not
-// waits up to maxDelay. The gate waits less, since its probes are one for the whole
-// site, and everybody waits for WordPress to be back.
+// Bounds of the waits between tries. Up to half of each is left to chance, so that
+// channels that failed together do not come back together. A channel that fails
+// while others do not waits up to maxDelay. The gate waits less, since its probes
+// are one for the whole site, and everybody waits for WordPress to be back.
 const (
 	minDelay = 250 * time.Millisecond
 	maxDelay = 10 * time.Second
 	maxProbe = 2 * time.Second
 )
-
-// backoff is the wait after so many failures in a row (1 or more): doubled each
-// time up to limit, and up to half of it left to chance, so that channels that
-// failed together do not come back together.
-func backoff(failures int, limit time.Duration) time.Duration {
-	d := min(2*minDelay<<min(failures-1, 16), limit)
-	return d/2 + rand.N(d/2+1)
-}
 
 // gate is shut while WordPress as a whole does not answer. One caller at a time
 // then passes, as a probe; the first success opens it for all.
@@ -112,7 +106,7 @@ func (g *gate) leave(probe bool, how outcome) (turned bool, was time.Duration) {
 			g.since = now
 		}
 		g.failures++
-		g.next = now.Add(backoff(g.failures, maxProbe))
+		g.next = now.Add(backoff.Equal(g.failures, minDelay, maxProbe))
 	}
 	close(g.changed)
 	g.changed = make(chan struct{})

@@ -3,6 +3,8 @@ package outbox
 import (
 	"errors"
 	"time"
+
+	"holdline/internal/backoff"
 )
 
 // trouble is of a channel whose oldest message could not be stored at the last
@@ -136,7 +138,7 @@ func (o *Outbox) retry(t taken, progress bool, cause error) error {
 	}
 	tr.failures++
 	tr.failedAt = time.Now()
-	failures, wait := tr.failures, backoff(tr.failures, limit)
+	failures, wait := tr.failures, backoff.Equal(tr.failures, minDelay, limit)
 	o.mu.Unlock()
 	if failures == tellOperator && since.IsZero() {
 		if cause == nil {

@@ -18,30 +18,6 @@ import (
 	"holdline/internal/hub"
 )
 
-func TestBackoff(t *testing.T) {
-	for _, c := range []struct {
-		failures  int
-		least, up time.Duration
-	}{
-		{1, 250 * time.Millisecond, 500 * time.Millisecond},
-		{2, 500 * time.Millisecond, time.Second},
-		{3, time.Second, 2 * time.Second},
-		{6, 5 * time.Second, 10 * time.Second},
-		{1 << 40, 5 * time.Second, 10 * time.Second},
-	} {
-		seen := make(map[time.Duration]bool)
-		for range 100 {
-			d := backoff(c.failures, maxDelay)
-			if seen[d] = true; d < c.least || d > c.up {
-				t.Errorf("after %d failures: %v, want %v to %v", c.failures, d, c.least, c.up)
-			}
-		}
-		if len(seen) < 50 {
-			t.Errorf("after %d failures: %d different waits of 100", c.failures, len(seen))
-		}
-	}
-}
-
 // While WordPress is down it is asked by one call at a time and seldom, every
 // sender hears of the delay, and all is stored soon after it is back.
 func TestOutage(t *testing.T) {
