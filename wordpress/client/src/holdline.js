@@ -174,11 +174,12 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
   function lead() {
     const address = worker ?? (Holdline.script || script || `${url}/client.js`);
     const give = () => { if (bus && !term) elect(); };
+    if (!address) return elect(); // none is wanted
     try {
-      line.worker = address && new SharedWorker(address, { name });
+      line.worker = new SharedWorker(address, { name });
       line.worker.onerror = give;
       patience = setTimeout(give, 2 * SECOND);
-    } catch { // there are none, none is wanted, it is another origin's script, or forbidden by a policy
+    } catch { // there are none, it is another origin's script, or forbidden by a policy
       elect();
     }
   }
