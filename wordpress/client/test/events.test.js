@@ -237,3 +237,13 @@ each("receipts that come before the answer are not forgotten", async (Holdline) 
   await pass(100);
   assert.deepEqual(news, ["pending", "stored", "seen"]);
 });
+
+each("what is nested deeper than a browser copies is left out", async (Holdline) => {
+  browser = new Browser();
+  const { line } = browser.tab(() => ({ line: open(Holdline, { share: true, worker: "" }) }));
+  await pass(3000);
+  const deep = "[".repeat(20_000) + "]".repeat(20_000);
+  gateway.sockets[0].say(`{"type":"status","channel":"a/1","data":{"x":${deep}}}`, message(11));
+  await pass(100);
+  assert.deepEqual(line.short(), ["message 11"]);
+});

@@ -106,11 +106,11 @@ for (const rung of ["ws", "sse", "poll"]) {
       for (let n = dice(4); n > 0; n--) event = mutated(event, dice);
       gateway.outcome = () => mutated({ state: ["pending", "stored", "failed"][dice(3)], id: dice(100), reason: "rate", retry_ms: 10 }, dice) ?? undefined;
       say(event);
-      if (i % 50 === 0) {
+      if (i % 10 === 0) {
         sent = line.send("a/1", `${i}`);
         line.typing("a/1").seen("a/1", i).signal("a/1", agent, {});
-        await pass(200);
-        for (const s of await line.sends()) line.drop(s.client_id);
+        await pass(i % 50 ? 10 : 200);
+        if (!(i % 100)) for (const s of await line.sends()) line.drop(s.client_id);
       }
     }
     queue.length = 0;
