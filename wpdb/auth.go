@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/singleflight"
 	"golang.org/x/time/rate"
 
+	"holdline/internal/lru"
 	"holdline/internal/wpauth"
 )
 
@@ -72,8 +73,8 @@ type Authenticator struct {
 
 	mu        sync.Mutex
 	sessions  map[cookieKey]*Session
-	refused   *lru[cookieKey, refusal]
-	addresses *lru[string, *rate.Limiter]
+	refused   *lru.Map[cookieKey, refusal]
+	addresses *lru.Map[string, *rate.Limiter]
 
 	accepted, refusals, revoked, unknown atomic.Uint64
 	lostSessions                         atomic.Uint64
@@ -103,8 +104,8 @@ func NewAuthenticator(site *Site, opt AuthOptions) *Authenticator {
 		site: site, opt: opt,
 		turns:     make(chan struct{}, maxLookups),
 		sessions:  make(map[cookieKey]*Session),
-		refused:   newLRU[cookieKey, refusal](maxRefused),
-		addresses: newLRU[string, *rate.Limiter](maxAddresses),
+		refused:   lru.New[cookieKey, refusal](maxRefused, 0),
+		addresses: lru.New[string, *rate.Limiter](maxAddresses, 0),
 	}
 }
 
@@ -177,7 +178,7 @@ func (a *Authenticator) verifier() wpauth.Verifier {
 func (a *Authenticator) lately(key cookieKey, now time.Time) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if r, ok := a.refused.get(key); ok && now.Before(r.until) {
+	if r := a.refused.Get(key); now.Before(r.until) {
 		return r.err
 	}
 	return nil
@@ -196,7 +197,7 @@ func (a *Authenticator) refuse(key cookieKey, err error, now time.Time) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.refused.put(key, refusal{err, now.Add(refusedAge)})
+	a.refused.Put(key, refusal{err, now.Add(refusedAge)})
 }
 
 // isRefusal tells a cookie that is no good from a question that could not be
@@ -250,10 +251,10 @@ func (a *Authenticator) failures(address string) *rate.Limiter {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	limiter, ok := a.addresses.get(address)
-	if !ok {
+	limiter := a.addresses.Get(address)
+	if limiter == nil {
 		limiter = rate.NewLimiter(failureRate, failureBurst)
-		a.addresses.put(address, limiter)
+		a.addresses.Put(address, limiter)
 	}
 	return limiter
 }

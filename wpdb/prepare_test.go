@@ -135,24 +135,6 @@ func TestDriverConfig(t *testing.T) {
 	}
 }
 
-func TestLRUForgetsTheOldest(t *testing.T) {
-	l := newLRU[string, int](2)
-	l.put("a", 1)
-	l.put("b", 2)
-	l.get("a")
-	l.put("c", 3)
-	l.put("c", 4)
-	if _, ok := l.get("b"); ok || len(l.index) != 2 || l.order.Len() != 2 {
-		t.Errorf("b is still there, %d entries", len(l.index))
-	}
-	if v, ok := l.get("a"); !ok || v != 1 {
-		t.Errorf("a = %d, %v", v, ok)
-	}
-	if v, ok := l.get("c"); !ok || v != 4 {
-		t.Errorf("c = %d, %v", v, ok)
-	}
-}
-
 // dyingConn is a connection that the server closed while the query was on its way.
 type dyingConn struct{ fakeConn }
 

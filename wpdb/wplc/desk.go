@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"holdline/internal/chat"
+	"holdline/internal/lru"
 	"holdline/wpdb"
 )
 
@@ -65,16 +66,16 @@ type Desk struct {
 	opt DeskOptions
 
 	// What clients have, in whichever way they are answered.
-	cursors  *lru[position]
+	cursors  *lru.Map[string, position]
 	slots    *slots
 	doubts   *doubts
-	telling  *lru[telling]
+	telling  *lru.Map[string, telling]
 	kept     *kept
 	unmarked []int64 // read flags that the last process may not have written
 
-	pulses   *lru[pulse] // by chat: heartbeats through PHP
-	memories *lru[memory]
-	lists    *lru[string] // what the rows showed that a client's list was made of
+	pulses   *lru.Map[string, pulse] // by chat: heartbeats through PHP
+	memories *lru.Map[string, memory]
+	lists    *lru.Map[string, string] // what the rows showed that a client's list was made of
 	forwards *forwards
 	ageing   ageing
 	gripe    gripe
@@ -91,9 +92,9 @@ func NewDesk(src *Source, opt DeskOptions) *Desk {
 	d := &Desk{
 		src:     src,
 		opt:     opt,
-		cursors: newLRU[position](maxClients, clientLife),
+		cursors: lru.New[string, position](maxClients, clientLife),
 		doubts:  newDoubts(),
-		telling: newLRU[telling](maxClients, time.Minute),
+		telling: lru.New[string, telling](maxClients, time.Minute),
 		kept:    &kept{to: opt.Keep, log: opt.Logger},
 	}
 	d.slots = newSlots(d.kept)
@@ -103,9 +104,9 @@ func NewDesk(src *Source, opt DeskOptions) *Desk {
 
 // start makes what belongs to one way of answering.
 func (d *Desk) start() *Desk {
-	d.pulses = newLRU[pulse](maxClients, clientLife)
-	d.memories = newLRU[memory](maxClients, clientLife)
-	d.lists = newLRU[string](maxClients, clientLife)
+	d.pulses = lru.New[string, pulse](maxClients, clientLife)
+	d.memories = lru.New[string, memory](maxClients, clientLife)
+	d.lists = lru.New[string, string](maxClients, clientLife)
 	d.forwards = &forwards{done: d.forwarded, gone: d.unmade}
 	return d
 }
@@ -147,11 +148,11 @@ func (d *Desk) Run(ctx context.Context) error {
 		case <-doubt.C:
 			d.doubts.expire()
 		case <-tick.C:
-			d.cursors.forget()
-			d.telling.forget()
-			d.pulses.forget()
-			d.memories.forget()
-			d.lists.forget()
+			d.cursors.Forget()
+			d.telling.Forget()
+			d.pulses.Forget()
+			d.memories.Forget()
+			d.lists.Forget()
 			d.slots.forget()
 		}
 	}
@@ -184,7 +185,7 @@ func (d *Desk) remember(key string, base, next LoopCursor) {
 	if !next.known {
 		return
 	}
-	d.cursors.update(key, func(p position) position {
+	d.cursors.Update(key, func(p position) position {
 		p.LoopCursor = p.joined(base, next)
 		return p
 	})
@@ -194,7 +195,7 @@ func (d *Desk) remember(key string, base, next LoopCursor) {
 // knows, and WordPress is told that the messages were read.
 func (d *Desk) move(key string, base, next LoopCursor, delivered []int64) {
 	if next.known {
-		d.cursors.update(key, func(p position) position {
+		d.cursors.Update(key, func(p position) position {
 			p = p.moved(base, next, delivered)
 			d.kept.position(key, p)
 			return p
@@ -215,14 +216,14 @@ func (d *Desk) mark(delivered []int64) {
 // received: browsers that leave are rare.
 func (d *Desk) suppose(key string, base, next LoopCursor, delivered []int64) {
 	if next.known {
-		d.kept.position(key, d.cursors.get(key).moved(base, next, delivered))
+		d.kept.position(key, d.cursors.Get(key).moved(base, next, delivered))
 	}
 	d.doubts.add(key, unsure{
 		settle: func(received bool) {
 			if received {
 				d.move(key, base, next, delivered)
 			} else {
-				d.kept.position(key, d.cursors.get(key))
+				d.kept.position(key, d.cursors.Get(key))
 			}
 		},
 		mark: func() { d.mark(delivered) },

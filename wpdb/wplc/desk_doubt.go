@@ -152,15 +152,15 @@ const tellingTime = 100 * time.Millisecond
 
 // giving notes that a client's answer is on its way.
 func (d *Desk) giving(key string) {
-	d.telling.update(key, func(t telling) telling { return telling{time.Now(), t.waited} })
+	d.telling.Update(key, func(t telling) telling { return telling{time.Now(), t.waited} })
 }
 
 // mustWait tells whether a client's request has to wait for the end of its last one.
 func (d *Desk) mustWait(key string) (wait bool) {
-	if d.telling.get(key).since.IsZero() {
+	if d.telling.Get(key).since.IsZero() {
 		return false
 	}
-	d.telling.update(key, func(t telling) telling {
+	d.telling.Update(key, func(t telling) telling {
 		wait = !t.since.IsZero() && time.Since(t.since) < tellingTime
 		t.waited = t.waited || wait
 		return t
@@ -171,7 +171,7 @@ func (d *Desk) mustWait(key string) (wait bool) {
 // gave ends giving, and lets those who waited look.
 func (d *Desk) gave(key string, l *Loop) {
 	waited := false
-	d.telling.update(key, func(t telling) telling {
+	d.telling.Update(key, func(t telling) telling {
 		waited = t.waited
 		return telling{}
 	})

@@ -248,14 +248,14 @@ func (d *Desk) forwarded(f *forward, reply *chat.Reply, err error) {
 	d.unmade(f)
 	says := err == nil && f.says(reply)
 	if f.why == forNews {
-		d.memories.update(f.key, func(m memory) memory { return m.after(f, says) })
+		d.memories.Update(f.key, func(m memory) memory { return m.after(f, says) })
 	}
 	if err == nil && f.loop.Action == ActionDashboard {
 		table := f.loop.form.table // what PHP would not change, if it said nothing
 		if says {
 			table = nextTable(reply)
 		}
-		d.lists.update(f.key+tablePrint(table), func(string) string { return f.rows })
+		d.lists.Put(f.key+tablePrint(table), f.rows)
 	}
 	if says {
 		d.slots.put(f.key, f.loop.print(), f.loop.carries(reply), reply)

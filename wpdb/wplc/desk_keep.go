@@ -228,7 +228,7 @@ func (d *Desk) restoreOne(entry string, value []byte) error {
 		if time.Since(p.at) < markLife {
 			d.unmarked = append(d.unmarked, p.told...)
 		}
-		d.cursors.update(key, func(position) position { return p })
+		d.cursors.Put(key, p)
 	case keptSlot:
 		s, err := parseSlot(key, value)
 		if err != nil {

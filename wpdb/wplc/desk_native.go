@@ -61,7 +61,7 @@ func (l *NativeLoop) Answer(ctx context.Context, final bool) (*chat.Reply, error
 		}
 		l.begun = true
 		d.doubts.judge(l.key, l.came)
-		l.base = d.cursors.get(l.key).LoopCursor
+		l.base = d.cursors.Get(l.key).LoopCursor
 		l.state.Cursor = l.base
 	}
 	l.again = 0 // what fails is looked at again by the caller

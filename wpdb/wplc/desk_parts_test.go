@@ -14,31 +14,6 @@ import (
 	"holdline/internal/chat"
 )
 
-func TestLRU(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newLRU[int](3, time.Hour)
-		set := func(key string, v int) { c.update(key, func(int) int { return v }) }
-		for i, key := range []string{"a", "b", "c"} {
-			set(key, i+1)
-		}
-		c.get("a")
-		set("d", 4)
-		if c.get("a") != 1 || c.get("b") != 0 || c.len() != 3 {
-			t.Errorf("a %d, b %d, %d of 3", c.get("a"), c.get("b"), c.len())
-		}
-		time.Sleep(40 * time.Minute)
-		c.get("a")
-		time.Sleep(40 * time.Minute)
-		if c.get("a") != 1 || c.get("c") != 0 {
-			t.Errorf("a %d, c %d", c.get("a"), c.get("c"))
-		}
-		time.Sleep(2 * time.Hour)
-		if c.forget(); c.len() != 0 {
-			t.Errorf("%d are left", c.len())
-		}
-	})
-}
-
 func TestSlotsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSlots(&kept{})

@@ -113,7 +113,7 @@ func (l *RelayLoop) begin() {
 	d := l.desk
 	l.begun, l.began = true, time.Now()
 	d.doubts.judge(l.key, l.came)
-	l.base = d.cursors.get(l.key).LoopCursor
+	l.base = d.cursors.Get(l.key).LoopCursor
 	l.state = LoopState{Cursor: l.base, round: 1}
 }
 
@@ -207,7 +207,7 @@ func (l *RelayLoop) writes(r *round, row *chatRow) {
 // ask has PHP asked, unless it was for the same just now.
 func (l *RelayLoop) ask(why reason, short bool, rows string) bool {
 	d := l.desk
-	if known := d.memories.get(l.key); why == forNews && known.asked == rows {
+	if known := d.memories.Get(l.key); why == forNews && known.asked == rows {
 		if left := time.Until(known.next); left > 0 {
 			l.wait(left)
 			return false
@@ -255,11 +255,11 @@ func (l *RelayLoop) keepAlive(row chatRow) {
 	every := d.src.pulseEvery(row.status)
 	if every > 0 && (row.equals(form.status) || row.status == statusTimedOut) {
 		key := strconv.FormatInt(l.loop.CID, 10)
-		last := d.pulses.get(key)
+		last := d.pulses.Get(key)
 		left := time.Until(last.at.Add(every))
 		if left <= 0 || last.session != form.session {
 			if l.ask(forPulse, l.canShort(), "") {
-				d.pulses.update(key, func(pulse) pulse { return pulse{form.session, time.Now()} })
+				d.pulses.Put(key, pulse{form.session, time.Now()})
 			}
 			return
 		}

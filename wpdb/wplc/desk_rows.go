@@ -134,19 +134,19 @@ func (l *RelayLoop) dashboard(ctx context.Context) error {
 		}
 		return nil
 	}
-	if d.lists.get(l.key+l.print) == rows {
+	if d.lists.Get(l.key+l.print) == rows {
 		if d.opt.Writes == nil {
 			l.leaveToPHP(rows)
 		}
 		return nil
 	}
-	known := d.memories.get(l.key)
+	known := d.memories.Get(l.key)
 	if left := time.Until(known.listed.Add(relistPause)); left > 0 {
 		l.wait(left)
 		return nil
 	}
 	if l.ask(forNews, false, rows) {
-		d.memories.update(l.key, func(m memory) memory { m.listed = time.Now(); return m })
+		d.memories.Update(l.key, func(m memory) memory { m.listed = time.Now(); return m })
 	}
 	return nil
 }
