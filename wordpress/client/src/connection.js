@@ -46,7 +46,8 @@ export function openConnection(line, rung, patience) {
         else if (isText(e.channel)) events.push(e);
       }
       if (isText(cursor)) c.cursor_ = cursor;
-      if (events.length || c.cursor_ !== before) line.took_(c.cursor_, events);
+      line.cursor = c.cursor_;
+      if (events.length || c.cursor_ !== before) line.to.events(events, c.cursor_);
     },
 
     /** Called every few seconds: is the other end still there? */

@@ -64,8 +64,7 @@ export function Holdline({ url, as, channels = [], cursor = "", token, getToken,
     },
 
     off(type, fn) {
-      const set = listeners.get(type);
-      if (set && fn) set.delete(fn);
+      if (fn) listeners.get(type)?.delete(fn);
       else listeners.delete(type);
       return line;
     },

@@ -33,11 +33,6 @@ export function newLine(url, as, known, to) {
       shrinking = setTimeout(() => line.current_ && swap([line.current_.rung_]), 2 * SECOND);
     },
 
-    took_(cursor, events) {
-      line.cursor = cursor;
-      to.events(events, cursor);
-    },
-
     /** Tells the gateway something in a request of its own; resolves to its answer. */
     async post_(endpoint, words) {
       const abort = new AbortController();

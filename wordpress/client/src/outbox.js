@@ -2,7 +2,6 @@ import { SECOND, inOrder, jitter, now, numberOf, whyOf } from "./words.js";
 import { newShelf } from "./shelf.js";
 
 const MAX_SENDS = 200, MAX_BODY = 65_536; // what is kept at most; characters
-const MAX_FRAME = 8192; // characters of a body for a WebSocket, whose frames are bounded; longer ones are posted
 const PATIENCE = 15 * SECOND; // with an answer
 const AGAIN = 30 * SECOND; // after that long what is pending is asked about
 const FORBIDDEN = "forbidden"; // perhaps only because a token has expired
@@ -19,6 +18,7 @@ export function newOutbox(owner, line, tell) {
   const sends = new Map(); // client_id → send, all of them pending
   const asked = new Map(); // client_id → when the gateway said that it is pending
   const busy = new Map(); // channel → until when nothing else is sent there
+  const unheard = new Set(); // client_ids that a WebSocket has not answered
   const shelf = newShelf(owner);
   const loaded = shelf.all_().then((kept) => kept.forEach((send) => sends.set(send.client_id, send)));
   let failures = 0;
@@ -56,11 +56,14 @@ export function newOutbox(owner, line, tell) {
     const words = { type: "send", channel, client_id, body, as };
     const { say_: say } = open.current_.wire_;
     hold(channel, PATIENCE);
-    if (say && body.length <= MAX_FRAME) return say(words);
+    if (say && !unheard.has(client_id)) { // else the frame may be what it died of
+      unheard.add(client_id);
+      return say(words);
+    }
     open.post_("send", words).catch((e) => {
       const { refused_: refused, lost_: lost, status, reason, after_: after } = whyOf(e);
       const no = status < 500 && status !== 429;
-      return { state: no && "failed", reason: status === 401 ? FORBIDDEN : reason || "status", error: refused || lost, retry_ms: after };
+      return { state: no && "failed", reason: status === 401 ? FORBIDDEN : reason, error: refused || lost, retry_ms: after };
     }).then((answer) => answered({ ...answer, client_id, channel }));
   }
 
@@ -68,6 +71,7 @@ export function newOutbox(owner, line, tell) {
   async function answered({ client_id: client, channel, state, id, reason, error, retry_ms: after }) {
     const send = sends.get(client), open = line();
     busy.delete(channel);
+    unheard.delete(client);
     if (send) {
       if (state === "pending") asked.set(client, now());
       else if (state === "stored") settle(send, { state, id: numberOf(id) });

@@ -1,7 +1,7 @@
 // The rungs of the ladder. Each is a function that starts at once, tells its
 // Connection what it hears, and returns {close_, say_?}.
 
-import { SECOND, SHORT, ask, askPoll, isText, jitter, now, parse, pause, whyOf } from "./words.js";
+import { SECOND, SHORT, ask, askPoll, jitter, now, parse, pause, whyOf } from "./words.js";
 
 const MAX_TEXT = 4 << 20; // characters of one event
 const HOLD = 25; // seconds that a poll asks to be held
@@ -10,10 +10,8 @@ function webSocket(c) {
   // A browser's WebSocket cannot send headers.
   const socket = new WebSocket(c.address_("ws", { token: c.line_.token }).replace(/^http/, "ws"), "holdline.v1");
   socket.onmessage = (m) => {
-    const event = parse(m.data);
-    if (!event || !isText(event.type)) return;
     c.heard_();
-    c.take_([event]);
+    c.take_([parse(m.data)]);
   };
   socket.onclose = (e) => {
     // 4000 to 4099 say_: do not come back; but 4008 slow, 4010 limit, 4011 draining.

@@ -218,12 +218,21 @@ each("a proxy's own no fails, a proxy's gateway error does not", async (Holdline
   assert.deepEqual(line.news.slice(2), ["two pending", "two stored"]);
 });
 
-each("a long body is posted, for WebSocket frames are bounded", async (Holdline) => {
+each("what a WebSocket dies of is posted", async (Holdline) => {
   const line = open(Holdline);
   await pass(200);
-  line.send("a/1", "x".repeat(9000));
-  await pass(200);
-  assert.equal(gateway.count("send"), 1);
+  const { said } = gateway;
+  gateway.said = (words) => {
+    gateway.said = said;
+    gateway.sockets[0].end(1009, "message is too big");
+  };
+  gateway.on.send = () => gateway.answer({ error: "the message is too long", reason: "too_long" }, 1, { status: 413 });
+  line.send("a/1", "x".repeat(60_000));
+  line.send("a/1", "two");
+  await pass(3000);
+  assert.deepEqual(line.news.map((n) => n.slice(-12)), ["xxxx pending", "two pending", "xxxxx failed"]);
+  assert.equal(gateway.count("ws"), 2);
+  assert.equal(gateway.sends.at(-1).body, "two");
 });
 
 each("there is a bound", async (Holdline) => {
