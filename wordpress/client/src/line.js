@@ -35,9 +35,7 @@ export function newLine(url, as, known, to) {
 
     /** Tells the gateway something in a request of its own; resolves to its answer. */
     async post_(endpoint, words) {
-      const abort = new AbortController();
-      setTimeout(() => abort.abort(), 15 * SECOND);
-      return parse(await (await ask(addressOf(line, endpoint), line.token, abort.signal, words)).text());
+      return parse(await (await ask(addressOf(line, endpoint), line.token, undefined, words)).text());
     },
 
     /** Has somebody told how many ms a round trip to the server takes. */

@@ -56,8 +56,12 @@ export const eventsIn = (list) => list.filter((e) => e && isText(e.type) && isSh
 // server's own no, in its own sentence.
 export const whyOf = (e) => (e.lost_ || e.refused_ ? e : { lost_: `${e.message || e}` });
 
-/** fetch that throws a why for everything but success. With words it is a POST of them. */
-export async function ask(address, token, signal, words) {
+/**
+ * fetch that throws a why for everything but success. With words it is a POST of
+ * them. Without a signal it gives up in a while, where the browser has a clock for
+ * that: a connection that has died without a word keeps who waits waiting.
+ */
+export async function ask(address, token, signal = AbortSignal.timeout?.(15 * SECOND), words) {
   const headers = words ? { "Content-Type": "application/json" } : {};
   if (token) headers.Authorization = `Bearer ${token}`;
   const response = await fetch(address, {
