@@ -232,17 +232,22 @@ func (s *sender) carry(p *publication) {
 	}
 }
 
+// on lists the sender's subscriptions to a channel, the late ones too.
+func (s *sender) on(channel string) []*Sub {
+	s.hub.mu.Lock()
+	ch := s.hub.channels[channel]
+	s.hub.mu.Unlock()
+	if ch == nil {
+		return nil
+	}
+	return ch.lists[s.index]
+}
+
 // fanOut gives a delivery to every live subscriber of its channel; with a
 // settlement, in the form that is right for each. Those that are late find it in
 // the ring when they get there.
 func (s *sender) fanOut(d *Delivery, settled *settlement) {
-	s.hub.mu.Lock()
-	ch := s.hub.channels[d.channel]
-	s.hub.mu.Unlock()
-	if ch == nil {
-		return
-	}
-	for _, sub := range ch.lists[s.index] {
+	for _, sub := range s.on(d.channel) {
 		if sub.late != nil || sub.gone.Load() {
 			continue
 		}

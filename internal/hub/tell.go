@@ -137,13 +137,7 @@ func (s *sender) tell(n *note) {
 	if d == nil {
 		return // replaced meanwhile: the newer one is further back in the box
 	}
-	s.hub.mu.Lock()
-	ch := s.hub.channels[n.channel]
-	s.hub.mu.Unlock()
-	if ch == nil {
-		return
-	}
-	for _, sub := range ch.lists[s.index] {
+	for _, sub := range s.on(n.channel) {
 		switch {
 		case sub.late != nil || sub.gone.Load() || !n.reaches(sub.who):
 		case n.keep == "":

@@ -39,10 +39,7 @@ func (b *batch) add(recs []spool.Record) *spool.Record {
 			return &recs[i]
 		}
 		t := taken{seq: r.Seq}
-		if t.msg, t.bad = decode(r.Lane, r.ID, r.Body); r.Err != nil {
-			t.bad = r.Err
-		}
-		if t.bad != nil {
+		if t.msg, t.bad = readRecord(r); t.bad != nil {
 			t.fate.Refused = &chat.Refusal{
 				Reason: chat.ReasonUnavailable,
 				Text:   "The message was damaged on the server's disk: send it again.",

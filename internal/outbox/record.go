@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"holdline/internal/chat"
+	"holdline/internal/spool"
 )
 
 // recordVersion is of the JSON that is the spool's body. It changes when an older
@@ -57,6 +58,15 @@ func decode(lane, id string, body []byte) (Message, error) {
 	}
 	m.From, m.Body, m.SentAt, m.After = r.From, r.Body, r.SentAt, r.After
 	return m, check(m)
+}
+
+// readRecord decodes what the spool has, which may know better that it is damaged.
+func readRecord(r spool.Record) (Message, error) {
+	m, err := decode(r.Lane, r.ID, r.Body)
+	if r.Err != nil {
+		err = r.Err
+	}
+	return m, err
 }
 
 // check keeps out what would not survive the spool.

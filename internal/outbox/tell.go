@@ -103,7 +103,7 @@ func (o *Outbox) tellWaiting(ctx context.Context) error {
 			var ms []Message
 			for _, r := range recs {
 				// One that cannot be read is refused when its turn comes.
-				if m, err := decode(r.Lane, r.ID, r.Body); err == nil && r.Err == nil {
+				if m, err := readRecord(r); err == nil {
 					ms = append(ms, m)
 				}
 				after = r.Seq
@@ -235,7 +235,7 @@ func (o *Outbox) tellAllDelayed(ctx context.Context, retry time.Duration) error 
 			return fmt.Errorf("outbox: reading what waits: %w", err)
 		}
 		for _, r := range recs {
-			if m, err := decode(r.Lane, r.ID, r.Body); err == nil && r.Err == nil {
+			if m, err := readRecord(r); err == nil {
 				o.tellDelayed(m, retry)
 			}
 		}
