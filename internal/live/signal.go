@@ -31,9 +31,9 @@ type signal struct {
 	size  int
 }
 
-// Signal hands data, any JSON value or nothing, to one party of the channel, on whatever
-// connections it has or will have in the next 30 s. A repeated id of the same
-// party changes nothing. The error is a *chat.Refusal: bad_request, too_long,
+// Signal hands data, any JSON value or nothing, to one party of the channel, on
+// whatever connections it has or will have in the next 30 s. A repeated id of the
+// same party changes nothing. The error is a *chat.Refusal: bad_request, too_long,
 // full, or rate.
 func (l *Live) Signal(channel string, from, to chat.Party, id string, data json.RawMessage) error {
 	if err := chat.CheckClientID(id); err != nil {
