@@ -70,7 +70,7 @@ func (s *stream) greet(cursor string) {
 }
 
 func (s *stream) tell(e *chat.Event) {
-	s.answer(hub.AppendJSON(nil, e))
+	s.session.Send(s.conn, AppendText(nil, hub.AppendJSON(nil, e)))
 }
 
 // Deliver implements hub.Subscriber.
@@ -120,10 +120,13 @@ func (s *stream) Message(c park.Conn, msg []byte) {
 		ID    json.RawMessage `json:"id,omitempty"`
 		Error string          `json:"error,omitempty"`
 	}{Type: "pong", ID: said.ID}
+	// Not s.conn: the first message may be here before that is set. Nothing happens
+	// when the stream has ended.
+	answer := func(object []byte) { s.session.Send(c, AppendText(nil, object)) }
 	switch {
 	case said.Type == "ping":
 	case s.talk != nil:
-		s.talk.Say(msg, s.answer)
+		s.talk.Say(msg, answer)
 		return
 	default:
 		reply.Type, reply.Error = "error", "this server does not know messages of that type"
@@ -132,12 +135,7 @@ func (s *stream) Message(c park.Conn, msg []byte) {
 	if err != nil {
 		return // an id that was JSON when it came
 	}
-	s.answer(b)
-}
-
-// answer says one JSON object. Nothing happens when the stream has ended.
-func (s *stream) answer(object []byte) {
-	s.session.Send(s.conn, AppendText(nil, object))
+	answer(b)
 }
 
 // Closed implements park.Holder.

@@ -53,6 +53,15 @@ func TestTalkHearsAllButPings(t *testing.T) {
 	expect(t, c)
 }
 
+// A client may speak as soon as it has the handshake, which is before its
+// connection is known to the stream.
+func TestWordsRightAfterTheHandshake(t *testing.T) {
+	s, c := newStream(&Server{}, &fakeTalk{})
+	s.conn = nil
+	s.Received(c, wire(client(textFin, `{"type":"ping"}`), client(textFin, `{"type":"send"}`)))
+	expect(t, c, said(`{"type":"pong"}`), said(`{"heard":1}`))
+}
+
 func TestNobodyToTalkTo(t *testing.T) {
 	s, c := newStream(&Server{}, nil)
 	s.Received(c, wire(client(textFin, `{"type":"send","id":"a"}`)))
