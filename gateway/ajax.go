@@ -260,13 +260,8 @@ func (a *ajax) park(loop wplc.Loop, answers poll.Loop, how string) error {
 
 // empty is what PHP answers when nothing came.
 func (a *ajax) empty() error {
-	h := a.c.Response().Header()
-	for name, values := range a.heads() {
-		h[name] = values
-	}
-	h.Set("Content-Type", "text/html; charset=UTF-8")
-	h.Set("Cache-Control", "no-cache, must-revalidate, max-age=0")
-	return a.c.NoContent(http.StatusOK)
+	poll.Empty(a.c.Response(), a.heads())
+	return nil
 }
 
 // passSifted lets PHP answer a form that cannot be read here, unless a visitor's

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"holdline/config"
 	"holdline/internal/token"
 	"holdline/internal/wpauth"
@@ -140,11 +142,29 @@ func TestVisitorsLoopEndsWithNothing(t *testing.T) {
 	s, p := dropIn(t, "strict")
 	chat := s.chat(3)
 	resp, text := s.post(t, urlencoded, visitorForm(chat).Encode(), bound(t, chat))
-	if text != "" || resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/html; charset=UTF-8" {
-		t.Errorf("when nothing came: %s %v %q", resp.Status, resp.Header, text)
-	}
+	wantEmpty(t, resp, text)
 	if got := p.all(); got != "" {
 		t.Errorf("PHP was asked: %q", got)
+	}
+}
+
+// wantEmpty wants what WordPress answers when nothing came: who may not read and
+// who heard nothing are told the same.
+func wantEmpty(t *testing.T, resp *http.Response, text string) {
+	t.Helper()
+	want := http.Header{
+		"Cache-Control":          {"no-cache, must-revalidate, max-age=0"},
+		"Content-Length":         {"0"},
+		"Content-Type":           {"text/html; charset=UTF-8"},
+		"Expires":                {"Wed, 11 Jan 1984 05:00:00 GMT"},
+		"Referrer-Policy":        {"strict-origin-when-cross-origin"},
+		"X-Content-Type-Options": {"nosniff"},
+		"X-Frame-Options":        {"SAMEORIGIN"},
+		"X-Robots-Tag":           {"noindex"},
+	}
+	resp.Header.Del("Date")
+	if diff := cmp.Diff(want, resp.Header); diff != "" || resp.StatusCode != http.StatusOK || text != "" {
+		t.Errorf("%s %q, headers want and got: %s", resp.Status, text, diff)
 	}
 }
 
@@ -191,9 +211,7 @@ func TestStrangerReadsNothingThroughTheLoop(t *testing.T) {
 			t.Parallel()
 			for _, cookies := range [][]*http.Cookie{nil, {other}} {
 				resp, text := s.post(t, c.kind, c.body, cookies...)
-				if resp.StatusCode != http.StatusOK || text != "" {
-					t.Errorf("%s %q", resp.Status, text)
-				}
+				wantEmpty(t, resp, text)
 			}
 		})
 	}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"holdline/poll"
 )
 
 // forwardedHeader marks what has been through Holdline already. A proxy rule
@@ -34,8 +36,8 @@ func (g *Gateway) newProxy() *httputil.ReverseProxy {
 			}
 			if errors.Is(err, errSecretPoll) {
 				g.metrics.auth.WithLabelValues("loop", "refused").Inc()
-				w.Header().Set("Content-Type", "text/html; charset=UTF-8")
-				return // the plugin's own answer when nothing came: 200 and no body
+				poll.Empty(w, nil)
+				return
 			}
 			g.metrics.refused.WithLabelValues("upstream").Inc()
 			g.log.Warn("PHP cannot be reached", "upstream", g.cfg.WordPress.Upstream, "path", r.URL.Path, "error", err)

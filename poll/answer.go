@@ -27,12 +27,20 @@ func loopHead() http.Header {
 	}
 }
 
-// compose makes a reply ready to go out.
-func (h *held) compose(reply *chat.Reply) (status int, head http.Header, body []byte) {
+// Empty answers as WordPress does when nothing came: status 200, the headers of its
+// ajax answers, those of more (CORS; may be nil), and no body. Loops whose sender
+// gets no other answer are not to be told from those that heard nothing.
+func Empty(w http.ResponseWriter, more http.Header) {
+	status, head, _ := compose(&chat.Reply{}, more)
+	writeHead(w, status, head)
+}
+
+// compose makes a reply ready to go out, with more headers.
+func compose(reply *chat.Reply, more http.Header) (status int, head http.Header, body []byte) {
 	if head = reply.Header.Clone(); head == nil {
 		head = loopHead()
 	}
-	for name, values := range h.header {
+	for name, values := range more {
 		for _, value := range values {
 			// PHP may have allowed the same origin: said twice, a browser takes
 			// it for none (Fetch standard, "CORS check").
@@ -55,7 +63,7 @@ func (h *held) compose(reply *chat.Reply) (status int, head http.Header, body []
 // response is what goes to the connection: the head as well where that is ours to
 // write.
 func (h *held) response(reply *chat.Reply, keepAlive bool) []byte {
-	status, head, body := h.compose(reply)
+	status, head, body := compose(reply, h.header)
 	if !h.raw {
 		return body
 	}
@@ -67,7 +75,7 @@ func (h *held) response(reply *chat.Reply, keepAlive bool) []byte {
 
 // respond writes a whole response and tells whether it got as far as the socket.
 func (h *held) respond(w http.ResponseWriter, reply *chat.Reply) error {
-	status, head, body := h.compose(reply)
+	status, head, body := compose(reply, h.header)
 	writeHead(w, status, head)
 	if len(body) > 0 {
 		if _, err := w.Write(body); err != nil {
@@ -109,7 +117,7 @@ func (w *lateWriter) head() {
 		return
 	}
 	w.wrote = true
-	status, head, _ := w.held.compose(w.held.said.Load())
+	status, head, _ := compose(w.held.said.Load(), w.held.header)
 	writeHead(w.ResponseWriter, status, head)
 }
 
