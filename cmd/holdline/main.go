@@ -44,6 +44,7 @@ func commands() []command {
 	return []command{
 		{"serve", "serve browsers from the site's database", serve},
 		{"demo", "a chat to try out, with a database of its own", demo},
+		{"doctor", "examine everything from wp-config.php to the browser, and say what to do", examine},
 		{"tail", "print the live events of channels: holdline tail wplc/42", tail},
 		{"token", "mint a token: holdline token --channels wplc/42 --ttl 1h --sub ann", mint},
 		{"snippet", "print a web server's rule, or the companion plugin: holdline snippet nginx", snippet},
