@@ -58,6 +58,18 @@ func (c *cable) pull(out bool) {
 	c.out = out
 }
 
+// replace plugs the cable in again, and what has heard nothing is at an end: a browser
+// would load a page over it, and wait.
+func (c *cable) replace() {
+	c.pull(false)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, conn := range c.conns {
+		conn.Close()
+	}
+	c.conns = nil
+}
+
 func (c *cable) accept() {
 	for {
 		down, err := c.listener.Accept()

@@ -24,18 +24,25 @@ var wordpress *wpsite.Site
 
 const secret = "0123456789abcdef0123456789abcdef"
 
+// needWordPress brings it up.
+func needWordPress(t *testing.T) {
+	t.Helper()
+	if wordpress != nil {
+		return
+	}
+	// No page goes through Holdline there, but without an address of one the site has
+	// no companion plugin.
+	wp, err := wpsite.Up(context.Background(), wpsite.Options{Holdline: "http://" + freeAddress(t), Secret: secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wordpress = wp
+}
+
 // newTalk is newSite with a WordPress behind the program, which takes sends therefore.
 func newTalk(t *testing.T, env ...string) *site {
 	t.Helper()
-	if wordpress == nil {
-		// Pages that go through Holdline are not needed, but its address is: without
-		// one the site has no companion plugin.
-		wp, err := wpsite.Up(context.Background(), wpsite.Options{Holdline: "http://" + freeAddress(t), Secret: secret})
-		if err != nil {
-			t.Fatal(err)
-		}
-		wordpress = wp
-	}
+	needWordPress(t)
 	s := &site{t: t, db: wordpress.DB(), admin: freeAddress(t), fronts: map[string]string{}, cables: map[string]*cable{}}
 	listen := freeAddress(t)
 	origins := s.runNginx(listen)
