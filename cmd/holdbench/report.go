@@ -191,8 +191,10 @@ func (l *line) value(server string) string {
 }
 
 // write stores the report as JSON.
-func (r *report) write(path string) error {
-	text, err := json.MarshalIndent(r, "", "  ")
+func (r *report) write(path string) error { return writeJSON(path, r) }
+
+func writeJSON(path string, report any) error {
+	text, err := json.MarshalIndent(report, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode the report: %w", err)
 	}

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -164,16 +162,7 @@ func spans(samples []int, every time.Duration) []span {
 }
 
 // write stores the report as JSON.
-func (r *siteReport) write(path string) error {
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return fmt.Errorf("encode the report: %w", err)
-	}
-	if err := os.WriteFile(path, append(text, '\n'), 0o644); err != nil {
-		return fmt.Errorf("write the report: %w", err)
-	}
-	return nil
-}
+func (r *siteReport) write(path string) error { return writeJSON(path, r) }
 
 // print writes the table and the verdicts.
 func (r *siteReport) print(w io.Writer) error {
