@@ -17,6 +17,7 @@ import (
 
 	"holdline/config"
 	"holdline/internal/park"
+	"holdline/sse"
 	"holdline/wordpress"
 	"holdline/ws"
 )
@@ -210,10 +211,7 @@ func (k *checks) serveSSE(c echo.Context, _ string) error {
 		return err
 	}
 	defer p.Release()
-	h := c.Response().Header()
-	h.Set("Content-Type", "text/event-stream; charset=utf-8")
-	h.Set("Cache-Control", "no-cache, no-transform")
-	h.Set("X-Accel-Buffering", "no")
+	sse.SetHeader(c.Response().Header())
 	say := func(text string) error {
 		if _, err := c.Response().Write([]byte(text)); err != nil {
 			return err

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"holdline/sse"
 )
 
 // comeAgain answers an EventSource for which the site cannot be read just now.
@@ -32,9 +34,7 @@ func (g *Gateway) comeAgain(c echo.Context, err error) error {
 		// stream that it may not read for a final no. This one holds nothing.
 		cors(h, r, []string{strings.ToLower(origin)})
 	}
-	h.Set("Content-Type", "text/event-stream; charset=utf-8")
-	h.Set("Cache-Control", "no-cache, no-transform")
-	h.Set("X-Accel-Buffering", "no")
+	sse.SetHeader(h)
 	g.metrics.refused.WithLabelValues(told.reason).Inc()
 	wait := 2*time.Second + rand.N(2*time.Second)
 	if _, err := fmt.Fprintf(w, ": %s\nretry: %d\n\n", told.text, wait.Milliseconds()); err != nil {

@@ -119,10 +119,17 @@ func (s *Server) header(req Request) http.Header {
 	if h == nil {
 		h = make(http.Header, 4)
 	}
+	SetHeader(h)
+	return h
+}
+
+// SetHeader sets the headers that make a response an event stream
+// (https://html.spec.whatwg.org/multipage/server-sent-events.html) and have proxies
+// pass it on as it comes, for those who write a stream without a Server.
+func SetHeader(h http.Header) {
 	h.Set("Content-Type", "text/event-stream; charset=utf-8")
 	h.Set("Cache-Control", "no-cache, no-transform")
 	h.Set("X-Accel-Buffering", "no") // nginx: do not buffer this response
-	return h
 }
 
 // opening is sent at once, so that proxies pass the head on and the browser
