@@ -3,7 +3,6 @@ package gateway
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -67,16 +66,8 @@ func (g *Gateway) readAjax(c echo.Context) (ajaxBody, error) {
 // peek reads up to limits.body bytes and puts them back before the rest.
 func (g *Gateway) peek(c echo.Context) (head []byte, whole bool, err error) {
 	r, limit := c.Request(), int64(g.cfg.Limits.Body)
-	control := http.NewResponseController(c.Response())
-	if err := control.SetReadDeadline(time.Now().Add(ajaxBodyTimeout)); err != nil {
-		return nil, false, fmt.Errorf("limit the time of a body: %w", err)
-	}
-	head, err = io.ReadAll(io.LimitReader(r.Body, limit+1))
-	if err != nil {
-		return nil, false, &refusal{http.StatusRequestTimeout, "body", "the body did not arrive in time"}
-	}
-	if err := control.SetReadDeadline(time.Time{}); err != nil {
-		return nil, false, fmt.Errorf("lift the limit of time of a body: %w", err)
+	if head, err = g.readWithin(c, ajaxBodyTimeout, io.LimitReader(r.Body, limit+1)); err != nil {
+		return nil, false, err
 	}
 	if whole = int64(len(head)) <= limit; whole {
 		r.Body = io.NopCloser(bytes.NewReader(head))

@@ -213,12 +213,17 @@ func (g *Gateway) form(c echo.Context) (url.Values, error) {
 }
 
 func (g *Gateway) body(c echo.Context) ([]byte, error) {
-	limit := int64(g.cfg.Limits.Body)
+	return g.readWithin(c, bodyTimeout, http.MaxBytesReader(c.Response(), c.Request().Body, int64(g.cfg.Limits.Body)))
+}
+
+// readWithin reads what there is of a body, which a client must not spread over a
+// longer time.
+func (g *Gateway) readWithin(c echo.Context, most time.Duration, body io.Reader) ([]byte, error) {
 	control := http.NewResponseController(c.Response())
-	if err := control.SetReadDeadline(time.Now().Add(bodyTimeout)); err != nil {
+	if err := control.SetReadDeadline(time.Now().Add(most)); err != nil {
 		return nil, fmt.Errorf("limit the time of a body: %w", err)
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), c.Request().Body, limit))
+	all, err := io.ReadAll(body)
 	var tooBig *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooBig):
@@ -227,5 +232,8 @@ func (g *Gateway) body(c echo.Context) ([]byte, error) {
 	case err != nil:
 		return nil, &refusal{http.StatusRequestTimeout, "body", "the body did not arrive in time"}
 	}
-	return body, control.SetReadDeadline(time.Time{})
+	if err := control.SetReadDeadline(time.Time{}); err != nil {
+		return nil, fmt.Errorf("lift the limit of time of a body: %w", err)
+	}
+	return all, nil
 }
