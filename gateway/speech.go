@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -160,10 +161,7 @@ func (s *speech) writable(ctx context.Context) bool {
 
 // speaker is who says a message, if it may.
 func (s *speech) speaker(ctx context.Context, by *voice, w *word) (*Feed, chat.Party, *chat.Refusal) {
-	source, name, err := chat.SplitChannel(w.channel)
-	if err != nil {
-		return nil, chat.Party{}, badRequest("No channel: " + err.Error() + ".")
-	}
+	source, name, _ := chat.SplitChannel(w.channel) // the word was checked
 	feed := s.backend.feed(source)
 	if feed == nil {
 		return nil, chat.Party{}, badRequest("This server reads no source called " + source + ".")
@@ -171,10 +169,7 @@ func (s *speech) speaker(ctx context.Context, by *voice, w *word) (*Feed, chat.P
 	if feed.Speech == nil {
 		return nil, chat.Party{}, &chat.Refusal{Reason: chat.ReasonUnsupported, Text: "Nothing can be written to " + source + " through this server."}
 	}
-	as := by.as
-	if w.as != "" {
-		as = w.as
-	}
+	as := cmp.Or(w.as, by.as)
 	party, refused := s.role(ctx, feed, by.viewer, w.channel, name, as)
 	if refused != nil && refused.Reason == chat.ReasonClosed && (w.kind == string(chat.TypeSeen) || w.kind == string(chat.TypeDelivered)) {
 		// Who could write until the chat ended may still have read its last words.

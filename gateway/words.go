@@ -52,8 +52,9 @@ type wireParty struct {
 func maxWord(l config.Limits) int64 { return 2*int64(max(l.Message, l.Signal)) + 2<<10 }
 
 // parseWord reads a message of at most maxWord bytes, which is of the kind given
-// if it does not say. Fields that nobody knows are passed over, a field of the wrong type is refused. What could be read of a bad
-// one is returned with the refusal, so that the sender can be told which it was.
+// if it does not say. Fields that nobody knows are passed over, a field of the
+// wrong type is refused. What could be read of a bad message is returned with the
+// refusal, so that the sender can be told which it was.
 func parseWord(text []byte, kind string, l config.Limits) (word, *chat.Refusal) {
 	var wire wireWord
 	if int64(len(text)) > maxWord(l) {
