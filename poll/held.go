@@ -19,7 +19,7 @@ type held struct {
 	loops     *Loops
 	loop      Loop
 	conn      park.Conn
-	sub       atomic.Pointer[hub.Sub]
+	seat      hub.Seat
 	pass      Pass
 	header    http.Header // for whatever is answered
 	until     time.Time
@@ -28,8 +28,7 @@ type held struct {
 	said      atomic.Pointer[chat.Reply]    // the answer, by whoever was first to give one
 	ready     atomic.Uint32                 // what there is: the answer, the connection
 	state     atomic.Uint32                 // of the looks: coming, rest, due, looking, again
-	ended     atomic.Bool
-	raw       bool // HTTP/1.x: the head is ours to write
+	raw       bool                          // HTTP/1.x: the head is ours to write
 	keepAlive bool
 	last      bool // by who gave the answer: the connection ends with it
 }
@@ -46,13 +45,6 @@ var (
 	_ hub.Subscriber = (*held)(nil)
 	_ park.Holder    = (*held)(nil)
 )
-
-func (h *held) subscribed(sub *hub.Sub) {
-	h.sub.Store(sub)
-	if h.ended.Load() {
-		sub.Close()
-	}
-}
 
 // wake asks for a look. A loop without its connection gets it later.
 func (h *held) wake() {
@@ -76,7 +68,7 @@ func (h *held) wake() {
 // look asks the loop once, or once more if something came meanwhile.
 func (h *held) look(ctx context.Context) {
 	h.state.Store(looking)
-	for !h.ended.Load() && h.said.Load() == nil {
+	for !h.seat.Left() && h.said.Load() == nil {
 		// The Lot's clock is too coarse to tell: looks in close succession put off
 		// the alarm again and again.
 		reply, pause := h.ask(ctx, time.Until(h.until) <= 0)
@@ -224,11 +216,8 @@ func (h *held) Closed(_ park.Conn, why park.Reason) {
 // leave gives everything back. It is called once, by the connection's end or by who
 // answers without one.
 func (h *held) leave() {
-	h.ended.Store(true)
 	h.loops.roll.leave(h)
-	if sub := h.sub.Load(); sub != nil {
-		sub.Close()
-	}
+	h.seat.Leave()
 	h.pass.Release()
 }
 

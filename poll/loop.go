@@ -210,7 +210,7 @@ func (h *held) subscribe(ctx context.Context, channels []string) error {
 	live := make(chan struct{})
 	h.live.Store(&live)
 	defer h.live.Store(nil)
-	if err := h.loops.Hub.Subscribe(h, hub.Subscription{Channels: channels}, h.subscribed); err != nil {
+	if err := h.loops.Hub.Subscribe(h, hub.Subscription{Channels: channels}, h.seat.Take); err != nil {
 		return err
 	}
 	patience := time.NewTimer(livePatience)

@@ -139,7 +139,7 @@ func (s *Server) begin(p *waiter, req Request) error {
 	p.impatient = req.Wait == 0
 	p.conn.SetAlarm(s.hold(req))
 	want := hub.Subscription{Channels: req.Channels, From: req.From, OneOff: true, Who: req.Who}
-	if err := s.Hub.Subscribe(p, want, p.subscribed); err != nil {
+	if err := s.Hub.Subscribe(p, want, p.seat.Take); err != nil {
 		p.conn.Close(park.ReasonProtocol)
 		return fmt.Errorf("subscribe: %w", err)
 	}

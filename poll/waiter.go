@@ -16,7 +16,7 @@ import (
 // a sender with events, the alarm with none, or the end of the server.
 type waiter struct {
 	conn        park.Conn
-	sub         atomic.Pointer[hub.Sub]
+	seat        hub.Seat
 	pass        Pass
 	header      http.Header
 	asked       string // the cursor that the client came with
@@ -25,20 +25,12 @@ type waiter struct {
 	conditional bool
 	impatient   bool
 	answered    atomic.Bool
-	ended       atomic.Bool
 }
 
 var (
 	_ hub.Subscriber = (*waiter)(nil)
 	_ park.Holder    = (*waiter)(nil)
 )
-
-func (p *waiter) subscribed(sub *hub.Sub) {
-	p.sub.Store(sub)
-	if p.ended.Load() {
-		sub.Close()
-	}
-}
 
 // Live answers a poll that came to learn where the present is, or would not
 // wait, or has missed a change of state.
@@ -82,7 +74,7 @@ func (p *waiter) Alarm(park.Conn) { p.answer(p.standing(), nil, p.keepAlive) }
 // poll is marked as answered: whatever was handed out up to this cursor would
 // have answered it.
 func (p *waiter) standing() string {
-	if sub := p.sub.Load(); sub != nil {
+	if sub := p.seat.Sub(); sub != nil {
 		if cursor, ok := sub.Cursor(); ok {
 			return p.withTag(cursor, 0)
 		}
@@ -134,10 +126,7 @@ func (p *waiter) Received(park.Conn, []byte) {}
 
 // Closed implements park.Holder.
 func (p *waiter) Closed(park.Conn, park.Reason) {
-	p.ended.Store(true)
-	if sub := p.sub.Load(); sub != nil {
-		sub.Close()
-	}
+	p.seat.Leave()
 	p.pass.Release()
 }
 

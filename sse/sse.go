@@ -105,8 +105,7 @@ func (s *Server) stay(w http.ResponseWriter, r *http.Request, req Request, st *s
 
 func (s *Server) begin(st *stream, req Request) error {
 	want := hub.Subscription{Channels: req.Channels, From: req.From, Drained: park.Drained(st.conn), Who: req.Who}
-	err := s.Hub.Subscribe(st, want, func(sub *hub.Sub) { st.subscribed(sub) })
-	if err != nil {
+	if err := s.Hub.Subscribe(st, want, st.seat.Take); err != nil {
 		st.conn.Close(park.ReasonProtocol)
 		return fmt.Errorf("subscribe: %w", err)
 	}

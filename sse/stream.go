@@ -3,7 +3,6 @@ package sse
 import (
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"holdline/internal/hub"
@@ -14,28 +13,19 @@ import (
 type stream struct {
 	server *Server
 	conn   park.Conn
-	sub    atomic.Pointer[hub.Sub]
+	seat   hub.Seat
 	pass   Pass
 	// saying keeps what the stream says in order: a heartbeat that carries a
 	// cursor must not overtake a row, nor the row overtake it.
 	saying  sync.Mutex
 	said    string // cursor that a heartbeat last told
 	chunked bool
-	ended   atomic.Bool
 }
 
 var (
 	_ hub.Subscriber = (*stream)(nil)
 	_ park.Holder    = (*stream)(nil)
 )
-
-// subscribed keeps the subscription, unless the client has left meanwhile.
-func (s *stream) subscribed(sub *hub.Sub) {
-	s.sub.Store(sub)
-	if s.ended.Load() {
-		sub.Close()
-	}
-}
 
 // Live tells the client where it stands, so that it resumes from here even if
 // nothing is ever said, and the states of its channels.
@@ -94,7 +84,7 @@ func (s *stream) beat(c park.Conn) {
 
 // moved tells where the client stands, if no heartbeat has told it so yet.
 func (s *stream) moved() (cursor string, moved bool) {
-	sub := s.sub.Load()
+	sub := s.seat.Sub()
 	if sub == nil {
 		return "", false
 	}
@@ -110,10 +100,7 @@ func (s *stream) Received(park.Conn, []byte) {}
 
 // Closed implements park.Holder.
 func (s *stream) Closed(park.Conn, park.Reason) {
-	s.ended.Store(true)
-	if sub := s.sub.Load(); sub != nil {
-		sub.Close()
-	}
+	s.seat.Leave()
 	s.pass.Release()
 }
 

@@ -72,7 +72,7 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, req Request) erro
 	st.conn = s.Lot.Park(conn, buffered, st)
 	st.session.Start(st.conn)
 	want := hub.Subscription{Channels: req.Channels, From: req.From, Drained: park.Drained(st.conn), Who: req.Who}
-	if err := s.Hub.Subscribe(st, want, st.subscribed); err != nil {
+	if err := s.Hub.Subscribe(st, want, st.seat.Take); err != nil {
 		st.session.Close(st.conn, CodePolicy, "")
 		return fmt.Errorf("subscribe: %w", err)
 	}

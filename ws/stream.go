@@ -16,12 +16,11 @@ type stream struct {
 	server  *Server
 	conn    park.Conn // set before the subscription, for what comes from there
 	session Session
-	sub     atomic.Pointer[hub.Sub]
+	seat    hub.Seat
 	pass    Pass
 	talk    Talk          // nil: nothing but pings is understood
 	greeted bool          // of the sender's goroutine
 	words   atomic.Uint32 // messages since the last heartbeat
-	ended   atomic.Bool
 }
 
 var (
@@ -29,13 +28,6 @@ var (
 	_ park.Holder    = (*stream)(nil)
 	_ Listener       = (*stream)(nil)
 )
-
-func (s *stream) subscribed(sub *hub.Sub) {
-	s.sub.Store(sub)
-	if s.ended.Load() {
-		sub.Close()
-	}
-}
 
 // hello is the data of the first frame.
 type hello struct {
@@ -140,10 +132,7 @@ func (s *stream) Message(c park.Conn, msg []byte) {
 
 // Closed implements park.Holder.
 func (s *stream) Closed(park.Conn, park.Reason) {
-	s.ended.Store(true)
-	if sub := s.sub.Load(); sub != nil {
-		sub.Close()
-	}
+	s.seat.Leave()
 	s.pass.Release()
 }
 

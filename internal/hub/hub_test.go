@@ -111,6 +111,30 @@ func TestCloseAtAnyMoment(t *testing.T) {
 			c.sub.Close()
 			return c
 		}},
+		{"by leaving its seat", func(t *testing.T, h *Hub) *client {
+			var seat Seat
+			if seat.Sub() != nil || seat.Left() {
+				t.Error("a new seat is not free")
+			}
+			c := &client{}
+			if err := h.Subscribe(c, Subscription{Channels: []string{"a/1"}}, seat.Take); err != nil {
+				t.Fatal(err)
+			}
+			if seat.Sub() == nil || seat.Left() {
+				t.Error("the seat is not taken")
+			}
+			seat.Leave()
+			return c
+		}},
+		{"by a seat that was left before", func(t *testing.T, h *Hub) *client {
+			var seat Seat
+			seat.Leave()
+			c := &client{}
+			if err := h.Subscribe(c, Subscription{Channels: []string{"a/1"}}, seat.Take); err != nil {
+				t.Fatal(err)
+			}
+			return c
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			inBubble(t, Options{}, func(t *testing.T, h *Hub, src *fakeSource) {
