@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/pprof"
@@ -20,29 +21,36 @@ func (g *Gateway) adminRoutes() http.Handler {
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	g.status.routes(mux)
 	return mux
 }
 
 // serveReady says whether new clients would be served, and if not, why and what
 // to do.
 func (g *Gateway) serveReady(w http.ResponseWriter, r *http.Request) {
-	why := ""
-	switch at := g.attached.Load(); {
-	case g.draining.Load():
-		why = "draining"
-	case at == nil:
-		why = "the site's database has not answered yet"
-		if reason := g.metrics.waiting.Load(); reason != nil {
-			why = *reason
-		}
-	case at.backend.Health != nil:
-		if h := at.backend.Health(r.Context()); !h.OK {
-			why = fmt.Sprintf("database trouble since %s: %s", h.Since.UTC().Format("15:04:05 MST"), h.Trouble)
-		}
-	}
-	if why != "" {
+	if why := g.notServing(r.Context()); why != "" {
 		http.Error(w, "not ready: "+why, http.StatusServiceUnavailable)
 		return
 	}
 	fmt.Fprintln(w, "ready")
+}
+
+// notServing tells why new clients would not be served; "" if they would. It asks
+// the database for a sign of life.
+func (g *Gateway) notServing(ctx context.Context) string {
+	at := g.attached.Load()
+	switch {
+	case g.draining.Load():
+		return "draining"
+	case at == nil:
+		if reason := g.metrics.waiting.Load(); reason != nil {
+			return *reason
+		}
+		return "the site's database has not answered yet"
+	case at.backend.Health != nil:
+		if h := at.backend.Health(ctx); !h.OK {
+			return fmt.Sprintf("database trouble since %s: %s", h.Since.UTC().Format("15:04:05 MST"), h.Trouble)
+		}
+	}
+	return ""
 }

@@ -60,6 +60,8 @@ type Gateway struct {
 	allowed   []string // auth.allowed_origins in lower case, as browsers send them
 	admission *admission
 	metrics   *metrics
+	warnings  *keptWarnings
+	status    *status
 	lot       *park.Lot
 	upstream  *upstream // nil without wordpress.upstream, and so is
 	proxy     *httputil.ReverseProxy
@@ -90,7 +92,9 @@ func New(opt Options) (*Gateway, error) {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
-	g := &Gateway{opt: opt, cfg: opt.Config, log: opt.Logger, sameSite: http.Header{"Vary": {"Origin"}}}
+	kept := keepWarnings(opt.Logger.Handler())
+	opt.Logger = slog.New(kept)
+	g := &Gateway{opt: opt, cfg: opt.Config, log: opt.Logger, warnings: kept.kept, sameSite: http.Header{"Vary": {"Origin"}}}
 	if g.opt.Connect == nil {
 		g.opt.Connect = g.connectSite
 	}
@@ -114,10 +118,14 @@ func New(opt Options) (*Gateway, error) {
 	if address := g.cfg.WordPress.Upstream; address != "" {
 		g.upstream = newUpstream(address)
 		g.proxy = g.newProxy()
+		g.proxy.Transport = countedTransport{g.upstream.transport, g.metrics}
 	}
 	g.direct = &http.Transport{IdleConnTimeout: 30 * time.Second}
 	var err error
 	if g.scripts, err = newScripts(); err != nil {
+		return nil, err
+	}
+	if g.status, err = newStatus(g); err != nil {
 		return nil, err
 	}
 	return g, nil
@@ -198,6 +206,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	grp.Go(func() error { return g.lot.Run(below) })
 	grp.Go(func() error { return g.runBackend(ctx, below) })
 	grp.Go(func() error { return g.runTrim(ctx) })
+	grp.Go(func() error { return g.status.run(below) })
 	grp.Go(func() error {
 		<-ctx.Done()
 		g.drain(public)
@@ -242,7 +251,7 @@ const (
 func (g *Gateway) runBackend(ctx, below context.Context) error {
 	for failures := 1; ctx.Err() == nil; failures++ {
 		h := hub.New(hub.Options{Logger: g.log})
-		b, err := g.opt.Connect(ctx, h)
+		b, err := g.opt.Connect(ctx, countedSink{h, g.metrics})
 		if err == nil {
 			return g.runAttached(below, h, b)
 		}

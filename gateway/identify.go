@@ -51,7 +51,7 @@ const TokenCookie = "holdline_token"
 // client chose to send it; bad cookies may be left over and only count as none.
 // The caller releases the grant.
 func (g *Gateway) identify(ctx context.Context, b *Backend, r *http.Request, from netip.Addr, now time.Time) (*identity, error) {
-	id := &identity{}
+	id := &identity{grant: grant{over: transportOf(r)}}
 	if text, ambient := tokenOf(r); text != "" {
 		claims, err := g.keys.Verify(text, now)
 		if err != nil {

@@ -2,7 +2,9 @@ package gateway
 
 import (
 	"fmt"
+	"net/http"
 	"net/netip"
+	"path"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -17,10 +19,14 @@ import (
 type admission struct {
 	limits config.Limits
 
-	mu      sync.Mutex
-	total   int
-	address map[netip.Addr]*tally
-	user    map[string]*tally
+	mu    sync.Mutex
+	total int
+	held  [transports]int
+	// loopTime is how long loops were held, all together, until loopsAt.
+	loopTime time.Duration
+	loopsAt  time.Time
+	address  map[netip.Addr]*tally
+	user     map[string]*tally
 }
 
 // tally counts the connections of one address or user. Passes point at it, so
@@ -80,7 +86,34 @@ func (a *admission) enter(from netip.Addr, user string, g grant) (*pass, error) 
 	}
 	address.n++
 	a.total++
+	a.count(g.over, 1)
 	return p, nil
+}
+
+// count keeps the books of transports. The caller has the lock.
+func (a *admission) count(over transport, by int) {
+	if over == overLoop {
+		a.accrue(time.Now())
+	}
+	a.held[over] += by
+}
+
+// accrue adds the time since the last look, for every loop that is held. The
+// caller has the lock.
+func (a *admission) accrue(now time.Time) {
+	if since := now.Sub(a.loopsAt); since > 0 {
+		a.loopTime += time.Duration(a.held[overLoop]) * since
+		a.loopsAt = now
+	}
+}
+
+// census tells how many are held by each transport, and how long loops were held
+// up to now, all together.
+func (a *admission) census(now time.Time) ([transports]int, time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.accrue(now)
+	return a.held, a.loopTime
 }
 
 // household is what counts as one address: IPv6 networks hand a /64 to every
@@ -99,6 +132,7 @@ func (a *admission) leave(p *pass) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.total--
+	a.count(p.grant.over, -1)
 	for _, t := range []*tally{p.address, p.user} {
 		if t == nil {
 			continue
@@ -134,6 +168,36 @@ func (p *pass) Release() {
 type grant struct {
 	session *wpdb.Session // nil without a login
 	expires int64         // earliest end of a token or binding in Unix seconds; 0 for never
+	over    transport
+}
+
+// transport is how a connection is held.
+type transport uint8
+
+const (
+	overLoop transport = iota // a plugin's own polling
+	overSSE
+	overWS
+	overPoll
+	transports
+)
+
+// String is the label in metrics.
+func (t transport) String() string {
+	return [transports]string{overLoop: "loop", overSSE: "sse", overWS: "ws", overPoll: "poll"}[t]
+}
+
+// transportOf tells it from the address that was asked for.
+func transportOf(r *http.Request) transport {
+	switch path.Base(r.URL.Path) {
+	case "sse":
+		return overSSE
+	case "ws":
+		return overWS
+	case "poll":
+		return overPoll
+	}
+	return overLoop
 }
 
 // ended tells that the client must go.

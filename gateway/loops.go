@@ -185,10 +185,15 @@ const syncTimeout = 20 * time.Second
 // siteCall posts to one action of the companion plugin, past any proxy rule that
 // leads back here.
 func (g *Gateway) siteCall(site *wpdb.Site, action string) func(context.Context, []byte) (int, []byte, error) {
+	call := callSync
+	if action == wordpress.SendAction {
+		call = callSend
+	}
 	return func(ctx context.Context, body []byte) (int, []byte, error) {
 		if len(g.keys.Secret) == 0 {
 			return 0, nil, errors.New("auth.secret_file is not set, so the companion plugin cannot be called")
 		}
+		defer g.metrics.called(call, time.Now())
 		ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 		defer cancel()
 		req, transport, err := g.ajaxRequest(ctx, site.SiteURL())

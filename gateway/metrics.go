@@ -24,25 +24,21 @@ type metrics struct {
 	sends     *prometheus.CounterVec // result
 	events    *prometheus.CounterVec // type, result
 	stored    prometheus.Histogram
+	workMetrics
 
 	waiting atomic.Pointer[string] // why the site is not attached yet
 }
 
 func newMetrics(g *Gateway) *metrics {
 	m := &metrics{registry: prometheus.NewRegistry()}
-	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "holdline", Name: name, Help: help}, labels)
-		m.registry.MustRegister(c)
-		return c
-	}
-	m.opened = counter("connections_opened_total", "Held connections that were admitted.", "transport")
-	m.refused = counter("requests_refused_total", "Requests that were not served, by reason.", "reason")
-	m.auth = counter("auth_total", "Credentials that were checked.", "credential", "result")
-	m.doorbells = counter("doorbells_total", "Times a doorbell asked for a read.", "bell")
-	m.loops = counter("loops_total", "Polls of a plugin's own JavaScript, by who answers them.", "action", "how")
-	m.ended = counter("connections_closed_total", "Connections that were closed, by reason and way of holding.", "reason", "kind")
-	m.sends = counter("sends_total", "Messages that clients sent, by what they were told: a state, or the reason of a refusal.", "result")
-	m.events = counter("client_events_total", "What else clients said, by type and result.", "type", "result")
+	m.opened = m.counter("connections_opened_total", "Held connections that were admitted.", "transport")
+	m.refused = m.counter("requests_refused_total", "Requests that were not served, by reason.", "reason")
+	m.auth = m.counter("auth_total", "Credentials that were checked.", "credential", "result")
+	m.doorbells = m.counter("doorbells_total", "Times a doorbell asked for a read.", "bell")
+	m.loops = m.counter("loops_total", "Polls of a plugin's own JavaScript, by who answers them.", "action", "how")
+	m.ended = m.counter("connections_closed_total", "Connections that were closed, by reason and way of holding.", "reason", "kind")
+	m.sends = m.counter("sends_total", "Messages that clients sent, by what they were told: a state, or the reason of a refusal.", "result")
+	m.events = m.counter("client_events_total", "What else clients said, by type and result.", "type", "result")
 	m.stored = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Namespace: "holdline", Name: "stored_seconds", Help: "Time from the acceptance of a message to WordPress's word that it has stored it.",
 		Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 3600},
@@ -64,7 +60,14 @@ func newMetrics(g *Gateway) *metrics {
 		}, func() float64 { return float64(g.lot.Idle()) }),
 		m.stored, &tailCollector{g}, &courierCollector{g}, &spoolCollector{g},
 	)
+	m.newWork(g)
 	return m
+}
+
+func (m *metrics) counter(name, help string, labels ...string) *prometheus.CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "holdline", Name: name, Help: help}, labels)
+	m.registry.MustRegister(c)
+	return c
 }
 
 // said counts what a client said. Types that nobody knows are one.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"strings"
+	"time"
 
 	"holdline/internal/chat"
 	"holdline/wpdb/wplc"
@@ -62,6 +63,7 @@ func dropHopByHop(h http.Header) {
 
 // ask sends a loop's form to PHP, as the proxy would, and reads the whole answer.
 func (g *Gateway) ask(ctx context.Context, in *http.Request, form []byte) (*chat.Reply, error) {
+	defer g.metrics.called(callRelay, time.Now())
 	out := in.Clone(ctx)
 	dropHopByHop(out.Header)
 	// As with the proxy, who asks is told by us or by those before us that we trust.
