@@ -120,10 +120,7 @@ func (e *exam) unreachable(err error) Finding {
 	if errors.As(err, &refusal) {
 		switch refusal.Number {
 		case 1045, 1698: // ER_ACCESS_DENIED_ERROR, ER_ACCESS_DENIED_NO_PASSWORD_ERROR
-			account := accountIn(refusal.Message, d.User)
-			return fault(fmt.Sprintf("the database refuses %s: the password is wrong, or there is no such user", account),
-				"Correct "+passwordSetting(e.Config)+", or give the user a password that Holdline knows, as the database's administrator.",
-				fmt.Sprintf("ALTER USER %s IDENTIFIED BY '…';", quoteAccount(account)))
+			return e.refused(accountIn(refusal.Message, d.User))
 		case 1130: // ER_HOST_NOT_PRIVILEGED
 			return fault("the database lets no user in from this machine: "+refusal.Message,
 				"Make a user for this machine's address, as the database's administrator.", e.newUser()...)
@@ -145,6 +142,17 @@ func (e *exam) unreachable(err error) Finding {
 	return fault(fmt.Sprintf("the database cannot be used (%v)", rootCause(err)), capital(wpdb.Classify(err).Advice())+".")
 }
 
+// refused is a wrong password. That of WordPress's own user must not be changed
+// for Holdline's sake: the site would be down.
+func (e *exam) refused(account string) Finding {
+	text := fmt.Sprintf("the database refuses %s: the password is wrong, or there is no such user", account)
+	if e.Config.Origins()["database.user"] == "wp-config" {
+		return fault(text, "Set wordpress.config to the wp-config.php that PHP itself reads: this one has not WordPress's user and password.")
+	}
+	return fault(text, "Correct "+passwordSetting(e.Config)+", or give the user a password that Holdline knows, as the database's administrator.",
+		fmt.Sprintf("ALTER USER %s IDENTIFIED BY '…';", quoteAccount(account)))
+}
+
 var accountPattern = regexp.MustCompile(`for user '([^']*)'@'([^']*)'`)
 
 // accountIn finds the account that the server's refusal is about.
@@ -163,11 +171,8 @@ func quoteAccount(account string) string {
 
 // passwordSetting names the place where the password in use was written.
 func passwordSetting(c config.Config) string {
-	switch {
-	case c.Database.PasswordFile != "":
+	if c.Database.PasswordFile != "" {
 		return "the password in " + c.Database.PasswordFile
-	case c.Origins()["database.password"] == "wp-config":
-		return "DB_PASSWORD in wp-config.php"
 	}
 	return "database.password"
 }
@@ -180,8 +185,14 @@ func where(d config.Database) string {
 	return strings.Join(list, " or ")
 }
 
+// errLate is what a context's end means here.
+var errLate = errors.New("no answer in time")
+
 // rootCause is the innermost error, in one line.
 func rootCause(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return errLate
+	}
 	for {
 		inner := errors.Unwrap(err)
 		if joined, ok := err.(interface{ Unwrap() []error }); ok && len(joined.Unwrap()) > 0 {

@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"holdline/config"
+	"holdline/gateway"
 	"holdline/internal/doctor"
 	"holdline/wpdb"
 )
@@ -232,6 +234,31 @@ func TestOtherWaysToBeWrong(t *testing.T) {
 			"rights", doctor.Warning, "WordPress's own database user", "Make a user of Holdline's own", "CREATE USER 'holdline'@'localhost'",
 		},
 		{
+			"network without its tables' rights", func(s *stage) []doctor.Finding {
+				text, err := os.ReadFile(s.conf)
+				if err != nil {
+					s.t.Fatal(err)
+				}
+				path := filepath.Join(s.dir, "network.php")
+				if err := os.WriteFile(path, append(text, "define('MULTISITE', true);\n"...), 0o600); err != nil {
+					s.t.Fatal(err)
+				}
+				return examine(s, nil, "--wordpress-config="+path)
+			},
+			"rights", doctor.Fault, "wp_users.spam, wp_users.deleted, wp_blogs, wp_sitemeta", "Give it", "GRANT SELECT (spam, deleted, ID, user_login",
+		},
+		{
+			"wrong password in wp-config.php", func(s *stage) []doctor.Finding {
+				cfg, err := config.Load([]string{"--wordpress-config=" + s.conf, "--admin-listen=127.0.0.1:1"}, nil)
+				if err != nil {
+					s.t.Fatal(err)
+				}
+				wp, err := gateway.ReadWordPress(&cfg)
+				return doctor.Run(s.t.Context(), doctor.Options{Config: cfg, WordPress: wp, WordPressErr: err, Quick: true})
+			},
+			"database", doctor.Fault, "refuses wordpress@localhost", "Set wordpress.config to the wp-config.php that PHP itself reads", "",
+		},
+		{
 			"Holdline does not run", func(s *stage) []doctor.Finding {
 				return examine(s, func(o *doctor.Options) { o.URL = "http://127.0.0.1:1/holdline/v1" }, "--admin-listen=127.0.0.1:1")
 			},
@@ -291,6 +318,9 @@ func TestPrintedGrantsAreEnough(t *testing.T) {
 		for _, f := range found {
 			if f.Check == "rights" && f.Status == doctor.Warning {
 				commands = f.Commands
+			}
+			if f.Check == "rights" && f.Status == doctor.Fault && !strings.Contains(f.Text, "may not read wp_options,") {
+				t.Errorf("who may write may not read: %s", f.Text)
 			}
 		}
 		if len(commands) != 1+len(wpdb.CoreTables())+2 {

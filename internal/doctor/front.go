@@ -127,6 +127,9 @@ func checkFront(ctx context.Context, e *exam) []Finding {
 		return []Finding{fault(fmt.Sprintf("the web server at %s cannot reach Holdline: it answers %d", f.base, r.status),
 			"Let its rule name the address that Holdline listens on ("+e.Config.Listen+").")}
 	}
+	if r.status >= 300 && r.status < 400 {
+		return []Finding{fault(fmt.Sprintf("%s redirects to %s", f.base, location(r.header)), "Set wordpress.url to the address to which browsers are sent.")}
+	}
 	return []Finding{fault(fmt.Sprintf("something else than Holdline answers at %s, with %d", f.base, r.status),
 		"Let the web server send "+e.Config.BasePath+"/ to Holdline: "+f.fix("route"))}
 }

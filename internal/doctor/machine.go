@@ -29,7 +29,7 @@ func checkRunning(ctx context.Context, e *exam) []Finding {
 		e.maxFiles = int(metric(metrics, "process_max_fds"))
 	}
 	switch {
-	case status == http.StatusOK:
+	case status == http.StatusOK && strings.TrimSpace(text) == "ready":
 		return ok("it runs and is ready")
 	case status == http.StatusServiceUnavailable && strings.HasPrefix(text, "not ready: "):
 		return []Finding{fault("it runs, but takes no clients: "+strings.TrimSpace(strings.TrimPrefix(text, "not ready: ")),

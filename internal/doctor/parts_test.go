@@ -103,6 +103,47 @@ func TestHowARequestArrives(t *testing.T) {
 	}
 }
 
+func TestClocks(t *testing.T) {
+	now := time.Date(2026, 11, 22, 5, 0, 0, 0, time.UTC)
+	for off, want := range map[time.Duration]string{
+		-4 * time.Second: "", 4 * time.Second: "", -7 * time.Second: "7s behind this", 90 * time.Minute: "1h30m0s ahead of this",
+	} {
+		found := checkClocks(t.Context(), &exam{server: server{now: now.Add(off), asked: now}})
+		if want == "" != (found[0].Status == OK) || !strings.Contains(found[0].Text, want) {
+			t.Errorf("%v: %+v", off, found)
+		}
+	}
+}
+
+// TestStreams: what the parts of a stream say of the proxies.
+func TestStreams(t *testing.T) {
+	at := func(ms ...int) (list []time.Duration) {
+		for _, n := range ms {
+			list = append(list, time.Duration(n)*time.Millisecond)
+		}
+		return list
+	}
+	f := front{kind: "apache"}
+	for name, tt := range map[string]struct {
+		came   streamed
+		packed bool
+		want   string
+	}{
+		"as it was sent":     {streamed{first: 1, events: at(2, 252, 502, 752, 1002)}, false, ""},
+		"head alone":         {streamed{first: 1, ended: firstByte}, false, "gathers the stream"},
+		"nothing":            {streamed{ended: firstByte}, false, "gathers the stream"},
+		"in one piece":       {streamed{first: 1, events: at(2100, 2100, 2100, 2101, 2101)}, false, "came in one piece"},
+		"ended at once":      {streamed{ended: 5 * time.Millisecond}, false, "ended as soon"},
+		"cut in the silence": {streamed{first: 1, events: at(2, 252, 502, 752, 1002), ended: 6 * time.Second}, false, "cut after 6.0 s"},
+		"compressed":         {streamed{first: 1, events: at(2, 252, 502, 752, 1002)}, true, "compressed"},
+	} {
+		found := judgeStream(f, tt.came, tt.packed, &exam{})
+		if tt.want == "" != (found[0].Status == OK) || !strings.Contains(found[0].Text, tt.want) {
+			t.Errorf("%s: %+v", name, found)
+		}
+	}
+}
+
 func TestMemoryLimit(t *testing.T) {
 	const machine = "MemTotal:        8000000 kB\nMemFree: 1 kB\n"
 	file := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }

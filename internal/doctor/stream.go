@@ -28,13 +28,13 @@ func checkStream(ctx context.Context, e *exam) []Finding {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	began := time.Now()
-	// What buffers may keep even the answer's head back.
+	// What buffers may keep even the answer's head back, or let only that through.
 	late := time.AfterFunc(firstByte, cancel)
 	defer late.Stop()
 	answer, err := f.get(ctx, f.address("sse", nil))
 	if err != nil {
 		if time.Since(began) >= firstByte {
-			return []Finding{buffered(f, "not a byte of the stream came in 3 s")}
+			return []Finding{buffered(f, "not an event of the stream came in 3 s")}
 		}
 		return []Finding{fault(fmt.Sprintf("no stream of events could be opened (%v)", rootCause(err)), f.fix("buffer"))}
 	}
@@ -55,7 +55,6 @@ func readStream(r *bufio.Reader, began time.Time, heard func(), short bool) (s s
 		at := time.Since(began)
 		if len(line) > 0 && s.first == 0 {
 			s.first = at
-			heard()
 		}
 		if err != nil || len(block)+len(line) > maxReply {
 			s.ended = at
@@ -67,7 +66,9 @@ func readStream(r *bufio.Reader, began time.Time, heard func(), short bool) (s s
 		}
 		switch {
 		case strings.HasPrefix(block, "event: time\n"):
-			s.events = append(s.events, at)
+			if s.events = append(s.events, at); len(s.events) == 1 {
+				heard()
+			}
 		case block == ":\n":
 			s.heartbeat = at
 		}
@@ -84,8 +85,10 @@ func buffered(f front, how string) Finding {
 func judgeStream(f front, s streamed, packed bool, e *exam) []Finding {
 	var found []Finding
 	switch n := len(s.events); {
-	case s.first == 0:
-		found = append(found, buffered(f, "not a byte of the stream came in 3 s"))
+	case n == 0 && s.ended < firstByte:
+		found = append(found, fault("the stream ended as soon as it was opened", f.fix("timeout")))
+	case n == 0:
+		found = append(found, buffered(f, "not an event of the stream came in 3 s"))
 	case n == checkEvents && s.events[n-1]-s.events[0] < 500*time.Millisecond:
 		found = append(found, buffered(f, "events that were sent a quarter of a second apart came in one piece"))
 	case s.ended > 0:

@@ -46,7 +46,7 @@ func checkTables(ctx context.Context, e *exam) []Finding {
 func (e *exam) eachTable(ctx context.Context, q wpdb.Querier, all bool) []Finding {
 	var found []Finding
 	prefix := e.Config.Database.TablePrefix
-	for _, t := range wpdb.CoreTables() {
+	for _, t := range e.coreTables() {
 		readable, err := readableColumns(ctx, q, prefix+t.Name)
 		if err != nil {
 			return []Finding{lost(err)}
@@ -76,6 +76,18 @@ func (e *exam) eachTable(ctx context.Context, q wpdb.Querier, all bool) []Findin
 		}
 	}
 	return orOK(found, strings.Join(append([]string{fmt.Sprintf("WordPress with the prefix %q", prefix)}, told...), ", "))
+}
+
+// coreTables are the tables of WordPress that are read of this site. A network's
+// also tell which blogs and users there are.
+func (e *exam) coreTables() []wpdb.CoreTable {
+	tables := wpdb.CoreTables()
+	if !e.WordPress.Multisite() {
+		return tables
+	}
+	return append(tables, wpdb.CoreTable{Name: "users", Columns: []string{"spam", "deleted"}},
+		wpdb.CoreTable{Name: "blogs", Columns: []string{"blog_id", "site_id"}},
+		wpdb.CoreTable{Name: "sitemeta", Columns: []string{"meta_id", "site_id", "meta_key", "meta_value"}})
 }
 
 // note keeps which of the columns are not readable.
