@@ -127,19 +127,12 @@ func TestFactsAreReadAgainInTheBackground(t *testing.T) {
 	if n := selects(t, root) - before; n != 0 {
 		t.Errorf("%d queries for fresh facts", n)
 	}
-	// Nobody may read the table, so a reader that waited for the refresh would
-	// wait for ever.
-	lock, err := root.Conn(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer lock.Close()
-	mustLock(t, lock, "LOCK TABLES wp_options WRITE")
+	unlock := lockOptions(t, root)
 	site.Age()
 	if got := site.Home(); got != siteURL {
 		t.Errorf("home = %q before the refresh", got)
 	}
-	mustLock(t, lock, "UNLOCK TABLES")
+	unlock()
 	site.AwaitRefresh()
 	if got := site.Home(); got != "https://new.test" {
 		t.Errorf("home after the refresh = %q", got)
@@ -157,10 +150,25 @@ func TestFactsAreReadAgainInTheBackground(t *testing.T) {
 	}
 }
 
-func mustLock(t *testing.T, conn *sql.Conn, query string) {
+// lockOptions lets nobody read the table until unlock, so that who waits for a
+// refresh waits for ever, and who does not cannot be late.
+func lockOptions(t *testing.T, root *sql.DB) (unlock func()) {
 	t.Helper()
-	if _, err := conn.ExecContext(t.Context(), query); err != nil {
-		t.Fatalf("%s: %v", query, err)
+	conn, err := root.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	do := func(query string) {
+		t.Helper()
+		if _, err := conn.ExecContext(t.Context(), query); err != nil {
+			t.Fatalf("%s: %v", query, err)
+		}
+	}
+	do("LOCK TABLES wp_options WRITE")
+	return func() {
+		t.Helper()
+		do("UNLOCK TABLES")
+		conn.Close()
 	}
 }
 
