@@ -100,10 +100,10 @@ func entityTag(field string) string {
 }
 
 // Serve holds the request, whose body must have been read to its end: what is
-// left of it would be taken for the connection's next request. It returns when the connection is parked, or with
-// HTTP/2 when it has been answered. The pass has been given back, or will be, also
-// after an error, which can be told to the client only if its connection is
-// still the server's.
+// left of it would be taken for the connection's next request. It returns when
+// the connection is parked, or with HTTP/2 when it has been answered. The pass
+// has been given back, or will be, also after an error, which can be told to the
+// client only if its connection is still the server's.
 func (s *Server) Serve(w http.ResponseWriter, r *http.Request, req Request) error {
 	p := &waiter{pass: req.Pass, header: req.Header, conditional: req.Conditional}
 	if req.From != nil {

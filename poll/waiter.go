@@ -70,9 +70,9 @@ func (p *waiter) withTag(cursor string, tag uint32) string {
 // Alarm ends the hold with the answer that nothing came.
 func (p *waiter) Alarm(park.Conn) { p.answer(p.standing(), nil, p.keepAlive) }
 
-// standing is the cursor of a poll that was told no row and no state. It is read before the
-// poll is marked as answered: whatever was handed out up to this cursor would
-// have answered it.
+// standing is the cursor of a poll that was told no row and no state. It is read
+// before the poll is marked as answered: whatever was handed out up to this
+// cursor would have answered it.
 func (p *waiter) standing() string {
 	if sub := p.seat.Sub(); sub != nil {
 		if cursor, ok := sub.Cursor(); ok {

@@ -98,8 +98,8 @@ func (c Cursor) find(source string) (int, bool) {
 }
 
 // String is the text handed to clients: "1234", "1234-Aw" with open ids,
-// "1234,other=77" with a second source, "1234~1x" with a digest of states. It holds no byte that an SSE field, an
-// HTTP header or a query string would mind.
+// "1234,other=77" with a second source, "1234~1x" with a digest of states. It
+// holds no byte that an SSE field, an HTTP header or a query string would mind.
 func (c Cursor) String() string {
 	if len(c.marks) == 1 && c.marks[0].source == "" && len(c.marks[0].mark.Open) == 0 && c.tag == 0 {
 		return strconv.FormatInt(c.marks[0].mark.Last, 10) // the common case, without a buffer

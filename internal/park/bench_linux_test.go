@@ -30,9 +30,9 @@ func resident(b *testing.B) int {
 	return 0
 }
 
-// park9000 parks connected Unix sockets opened connected Unix sockets with as little of Go as possible, so
-// that memory grows by what the Lot keeps. 9,000 of them stay below the usual
-// limit of 20,000 descriptors.
+// park9000 parks 9,000 connected Unix sockets, opened with as little of Go as
+// possible, so that memory grows by what the Lot keeps. So many stay below the
+// usual limit of 20,000 descriptors.
 func park9000(b *testing.B, l *Lot, keep func(peer int, c Conn)) {
 	b.Helper()
 	const conns = 9000

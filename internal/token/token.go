@@ -91,8 +91,9 @@ func (k Keys) Mint(c Claims) (string, error) {
 
 // Verify reads a token that was signed with one of the keys. Its Expires is when
 // it ceases to be accepted: the leeway is in it, so that who was let in is not
-// thrown out a moment later, to be let in again. The algorithm is the key's, never the token's choice, so "none" and a public key used as an
-// HMAC secret get nowhere. Errors are ErrExpired, ErrInvalid or ErrNoSecret.
+// thrown out a moment later, to be let in again. The algorithm is the key's,
+// never the token's choice, so "none" and a public key used as an HMAC secret get
+// nowhere. Errors are ErrExpired, ErrInvalid or ErrNoSecret.
 func (k Keys) Verify(text string, now time.Time) (Claims, error) {
 	var methods []string
 	if len(k.Secret) > 0 {

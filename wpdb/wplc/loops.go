@@ -179,10 +179,11 @@ func (s *Source) Native() error {
 //
 // Queries: chats by primary key, then messages by ranges of the primary key, each
 // for all loops that ask at about the same time, so that there are at most 25 of
-// each in a second however many visitors there are, and 2 while nobody says anything. Only for a client whose cursor
-// is not known, and for the history of a page that is loaded, messages are searched
-// by chat without an index, as PHP does it twice a second. The dashboard's scan is
-// shared by everybody who waits for it.
+// each in a second however many visitors there are, and 2 while nobody says
+// anything. Only for a client whose cursor is not known, and for the history of a
+// page that is loaded, messages are searched by chat without an index, as PHP
+// does it twice a second. The dashboard's scan is shared by everybody who waits
+// for it.
 func (s *Source) Answer(ctx context.Context, q wpdb.Querier, l *Loop, state *LoopState, final bool) (Answer, error) {
 	if err := s.Native(); err != nil {
 		return Answer{}, fmt.Errorf("wplc: %w", err)
