@@ -164,12 +164,8 @@ func (c *chat) page(b *browser, front, kind string, options map[string]any) *sid
 	for k, v := range options {
 		all[k] = v
 	}
-	text, err := json.Marshal(all)
-	if err != nil {
-		b.t.Fatal(err)
-	}
 	p := b.in(c.t).open(c.fronts[front] + "/talk.html")
-	w := &side{p, c, kind, fmt.Sprintf("begin(%s)", text)}
+	w := &side{p, c, kind, "begin(" + quoted(c.t, all) + ")"}
 	w.eval(w.begin, nil)
 	return w
 }
@@ -213,11 +209,7 @@ func (w *side) say(n int) {
 		w.chat.said[w.kind] = append(w.chat.said[w.kind], text)
 		texts = append(texts, text)
 	}
-	text, err := json.Marshal(texts)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.eval(fmt.Sprintf("say(...%s)", text), nil)
+	w.eval("say(..."+quoted(w.t, texts)+")", nil)
 }
 
 // settle waits until pages show as stored all that was said, and checks that it came
@@ -383,6 +375,55 @@ func (c *chat) testPresence(visitor, agent *side) {
 	}
 }
 
+// WordPress refuses what everybody has been shown already: it is withdrawn, and whoever
+// wrote it is told why.
+func TestWithdrawn(t *testing.T) {
+	s := newTalk(t)
+	c := s.newChat(t)
+	visitor, agent := c.page(newBrowser(t), "open", "visitor", nil), c.page(newBrowser(t), "no WebSocket, streams buffered", "agent", nil)
+	visitor.awaitOpen("ws")
+	agent.awaitOpen("poll")
+	visitor.say(1)
+	c.settle(visitor, agent)
+	release := c.lock()
+	visitor.eval(`say("too late")`, nil)
+	agent.await("it is shown", func(n *notes) bool { return slices.Contains(n.bodies("visitor"), "too late") })
+	s.exec("UPDATE wp_wplc_chat_sessions SET status = 1 WHERE id = ?", c.id)
+	release()
+	n := visitor.await("it has failed", func(n *notes) bool { return slices.Contains(n.ticks("too late"), "failed") })
+	if last := n.Sent[len(n.Sent)-1]; last.Reason != "closed" {
+		t.Errorf("it failed because of %q", last.Reason)
+	}
+	for _, w := range []*side{visitor, agent} {
+		w.until(`[...document.querySelectorAll("#log li[data-state=withdrawn] span")].map((e) => e.textContent).join() === "too late"`, patience)
+	}
+	if got := c.rows(2); !slices.Equal(got, c.said["visitor"]) {
+		t.Errorf("the table has %q", got)
+	}
+}
+
+// lock keeps the companion plugin from storing anything in the chat: it has one such
+// lock for each.
+func (c *chat) lock() (release func()) {
+	c.t.Helper()
+	conn, err := c.db.Conn(context.Background())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { conn.Close() })
+	name := "CONCAT('holdline ', MD5(CONCAT(DATABASE(), ' wp_')), ' ', ?)"
+	var got int
+	if err := conn.QueryRowContext(context.Background(), "SELECT GET_LOCK("+name+", 60)", c.id).Scan(&got); err != nil || got != 1 {
+		c.t.Fatal("lock the chat:", got, err)
+	}
+	return func() {
+		c.t.Helper()
+		if err := conn.QueryRowContext(context.Background(), "SELECT RELEASE_LOCK("+name+")", c.id).Scan(&got); err != nil || got != 1 {
+			c.t.Fatal("unlock the chat:", got, err)
+		}
+	}
+}
+
 func kinds(parties []party) (all []string) {
 	for _, p := range parties {
 		all = append(all, p.Kind)
@@ -397,4 +438,14 @@ func (w *side) reload() {
 	w.must(w.session, "Page.reload", map[string]any{}, nil)
 	w.until("window.ready", patience)
 	w.eval(w.begin, nil)
+}
+
+// quoted is a value as JavaScript has it.
+func quoted(t *testing.T, v any) string {
+	t.Helper()
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }

@@ -44,6 +44,7 @@ function show(key, name, body, state) {
     li.append(document.createElement('b'), document.createElement('span'));
     items.set(key, li);
     log.append(li);
+    log.scrollTop = log.scrollHeight;
   }
   if (name) li.firstChild.textContent = name;
   li.lastChild.textContent = body;
