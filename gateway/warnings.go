@@ -118,7 +118,7 @@ func shown(a slog.Attr) string {
 	switch a.Key {
 	case "error", "reason", "advice", "trouble", "source", "next_try", "status", "count", "entries", "failures",
 		"limit", "configured", "raise", "dir", "recovered", "highest_id", "upstream":
-		return " " + a.Key + "=" + a.Value.Resolve().String()
+		return "; " + strings.ReplaceAll(a.Key, "_", " ") + ": " + a.Value.Resolve().String()
 	}
 	return ""
 }

@@ -23,7 +23,7 @@ func TestWarningsAreKeptAndPassedOn(t *testing.T) {
 	log.With("source", "wplc", "token", "secret").Warn("rows cannot be read", "error", errors.New("no\nroute"), "text", "what somebody said")
 	log.WithGroup("g").Error("worse", "error", "hidden in a group")
 	list := kept.newestFirst()
-	if len(list) != 2 || list[0].Text != "worse" || list[0].Level != "ERROR" || list[1].Text != "rows cannot be read source=wplc error=no route" {
+	if len(list) != 2 || list[0].Text != "worse" || list[0].Level != "ERROR" || list[1].Text != "rows cannot be read; source: wplc; error: no route" {
 		t.Fatalf("%+v", list)
 	}
 	if text := out.String(); strings.Contains(text, "rows cannot") || !strings.Contains(text, "g.error=\"hidden in a group\"") {
@@ -37,7 +37,7 @@ func TestWarningsAreBounded(t *testing.T) {
 		log.Warn(fmt.Sprintf("number %d", i), "error", strings.Repeat("ä", 4000))
 	}
 	list := kept.newestFirst()
-	if len(list) != maxWarnings || !strings.HasPrefix(list[0].Text, "number 149 ") || !strings.HasPrefix(list[maxWarnings-1].Text, "number 100 ") {
+	if len(list) != maxWarnings || !strings.HasPrefix(list[0].Text, "number 149; ") || !strings.HasPrefix(list[maxWarnings-1].Text, "number 100; ") {
 		t.Fatalf("%d, %q to %q", len(list), list[0].Text[:12], list[len(list)-1].Text[:12])
 	}
 	if text := list[0].Text; len(text) > maxWarningText+10 || !utf8.ValidString(text) {

@@ -215,8 +215,15 @@ const plots = [
 /* ---- the rest of the page ---- */
 
 const total = (of) => Object.values(of).reduce((a, b) => a + b, 0);
+// Labels that do not speak for themselves.
+const meaning = {
+  nobody: 'without credentials', forbidden: 'may not read that', token: 'bad token', binding: 'bad visitor cookie',
+  login: 'bad login', origin: 'from another site', signature: 'bad signature', not_ready: 'before the database answered',
+  database: 'database did not answer', upstream: 'PHP did not answer', circle: 'in a circle through the proxy',
+  route: 'no such address', limit_connections: 'limit of all connections', limit_address: 'limit of one address', limit_user: 'limit of one user',
+};
 const byResult = (of, none) => {
-  const list = Object.entries(of).sort((a, b) => b[1] - a[1]).map(([name, n]) => [name.replaceAll('_', ' '), count(n)]);
+  const list = Object.entries(of).sort((a, b) => b[1] - a[1]).map(([name, n]) => [meaning[name] ?? name.replaceAll('_', ' '), count(n)]);
   return list.length ? list : [[none, '']];
 };
 
