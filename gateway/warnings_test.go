@@ -92,3 +92,14 @@ func TestNoAddressOfAVisitorIsShown(t *testing.T) {
 		}
 	}
 }
+
+func FuzzBrief(f *testing.F) {
+	f.Add("from 203.0.113.9:80 and [2001:db8::8]:443\r\n")
+	f.Add("\xff::ffff:1.2.3.4%eth0 " + strings.Repeat("::", 300))
+	f.Fuzz(func(t *testing.T, text string) {
+		got := brief(text)
+		if len(got) > maxWarningText+len(" …") || !utf8.ValidString(got) || strings.ContainsAny(got, "\r\n") {
+			t.Errorf("%q", got)
+		}
+	})
+}

@@ -119,7 +119,9 @@ class Plot {
     if (!by) return;
     e.preventDefault();
     this.move((this.at ?? history.length - 1) + by);
-    this.svg.setAttribute('aria-label', `${this.title}, ${this.when.textContent}: ${this.words()}`);
+    const text = `${this.title}, ${this.when.textContent}: ${this.words()}`;
+    this.svg.setAttribute('aria-label', text);
+    set($('live'), text); // a label that changes under the focus is not read out
   }
 
   move(i) {
