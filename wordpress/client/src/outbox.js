@@ -18,7 +18,7 @@ export function newOutbox(owner, line, tell) {
   const sends = new Map(); // client_id → send, all of them pending
   const asked = new Map(); // client_id → when the gateway said that it is pending
   const busy = new Map(); // channel → until when nothing else is sent there
-  const unheard = new Set(); // client_ids that a WebSocket has not answered
+  const unheard = new Map(); // client_id → WebSockets that have not answered
   const shelf = newShelf(owner);
   const loaded = shelf.all_().then((kept) => kept.forEach((send) => sends.set(send.client_id, send)));
   let failures = 0;
@@ -56,8 +56,9 @@ export function newOutbox(owner, line, tell) {
     const words = { type: "send", channel, client_id, body, as };
     const { say_: say } = open.current_.wire_;
     hold(channel, PATIENCE);
-    if (say && !unheard.has(client_id)) { // else the frame may be what it died of
-      unheard.add(client_id);
+    const silent = unheard.get(client_id) || new Set();
+    if (say && silent.add(say).size < 3) { // else the frame may be what they died of, and not the network
+      unheard.set(client_id, silent);
       return say(words);
     }
     open.post_("send", words).catch((e) => {
