@@ -46,7 +46,7 @@ type viewer struct {
 }
 
 const (
-	// maxViewers bounds what the page costs: some 40 KiB and four goroutines each.
+	// maxViewers bounds what the page costs: some 50 KB and six goroutines each.
 	maxViewers = 32
 	// viewerBuffer is how many events may wait for one viewer. r3labs has 64 more.
 	viewerBuffer = 8
