@@ -81,7 +81,6 @@ type heard struct {
 		UpTo   int64 `json:"up_to"`
 		Reason string
 	}
-	Payload json.RawMessage
 }
 
 type party struct{ Kind, Name string }
@@ -97,8 +96,7 @@ type notes struct {
 	Presence []struct {
 		Present, Left []party
 	}
-	Receipts []heard
-	Signals  []struct {
+	Signals []struct {
 		From struct{ Kind string }
 		Data struct {
 			To      struct{ Kind string }

@@ -3,7 +3,7 @@
 'use strict';
 
 const [log, typing, form] = ['log', 'typing', 'form'].map((id) => document.getElementById(id));
-const notes = { heard: [], sent: [], typing: [], presence: [], receipts: [], signals: [], errors: [], faults: [] };
+const notes = { heard: [], sent: [], typing: [], presence: [], signals: [], errors: [], faults: [] };
 const items = new Map(); // client's id, or the row's → li
 const clicked = {}; // text → when it was sent, in ms since 1970
 const painted = {}; // text → when it was on the screen
@@ -79,7 +79,6 @@ function begin(options) {
     typing.textContent = e.data.typing ? `${e.from.name || e.from.kind} is typing (${times})` : '';
   });
   line.on('presence', (e) => notes.presence.push(e.data));
-  for (const type of ['delivered', 'seen']) line.on(type, (e) => notes.receipts.push(e));
   line.on('signal', (e) => notes.signals.push(e));
   line.on('error', (e) => notes.errors.push(e));
 }
