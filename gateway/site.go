@@ -126,43 +126,13 @@ func missing(cfg *config.Config, wp *wpconfig.Config) error {
 	return errors.Join(problems...)
 }
 
-// addresses are the places where the database may listen.
-func addresses(cfg config.Database) []wpdb.Address {
-	if strings.HasPrefix(cfg.Address, "/") {
-		return []wpdb.Address{{Network: "unix", Address: cfg.Address}}
-	}
-	host, ok := wpconfig.ParseDBHost(cfg.Address)
-	if !ok {
-		return []wpdb.Address{{Network: "tcp", Address: cfg.Address}}
-	}
-	var list []wpdb.Address
-	for _, e := range host.Candidates() {
-		list = append(list, wpdb.Address{Network: e.Network, Address: e.Address})
-	}
-	return list
-}
-
-// constants are wp-config.php's, as PHP casts them to text.
-func constants(wp *wpconfig.Config) map[string]string {
-	if wp == nil {
-		return nil
-	}
-	texts := make(map[string]string, len(wp.Constants))
-	for name := range wp.Constants {
-		if value, ok := wp.String(name); ok {
-			texts[name] = value
-		}
-	}
-	return texts
-}
-
 // connectSite is the Connect of a real site.
 func (g *Gateway) connectSite(ctx context.Context, sink wpdb.Sink) (b *Backend, err error) {
 	d := g.cfg.Database
-	constants := constants(g.opt.WordPress)
+	constants := g.opt.WordPress.Texts()
 	db, err := wpdb.Open(wpdb.Options{
-		Addresses: addresses(d), Database: d.Name, User: d.User, Password: d.Password.Reveal(),
-		TLS: d.TLS, Charset: charset(constants), MaxConnections: d.MaxConnections,
+		Addresses: wpdb.ParseAddresses(d.Address), Database: d.Name, User: d.User, Password: d.Password.Reveal(),
+		TLS: d.TLS, Charset: wpdb.CharsetOf(constants["DB_CHARSET"]), MaxConnections: d.MaxConnections,
 	}, g.log)
 	if err != nil {
 		return nil, err
@@ -264,15 +234,6 @@ func mount[S mounted](src S, err error) (mounted, error) {
 		return nil, err
 	}
 	return src, nil
-}
-
-// charset is what the connection must speak to read the site's text as PHP
-// does: a site that was never converted keeps UTF-8 bytes in latin1 columns.
-func charset(constants map[string]string) string {
-	if c := strings.ToLower(constants["DB_CHARSET"]); c == "latin1" {
-		return c
-	}
-	return ""
 }
 
 func siteOrigins(site *wpdb.Site) []string {

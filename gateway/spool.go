@@ -99,7 +99,7 @@ func (g *Gateway) openSpool(env func(string) (string, bool)) (*spool.Spool, erro
 		if g.cfg.StateDir == config.StateOff {
 			return nil, errors.New("state_dir is off: set spool.dir, or state_dir to a folder")
 		}
-		dirs = stateDirs(g.cfg.StateDir, env)
+		dirs = g.cfg.StateDirs(env)
 		for i, dir := range dirs {
 			dirs[i] = filepath.Join(dir, siteName(g.cfg.Database), "spool")
 		}

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"holdline/config"
@@ -24,7 +23,7 @@ func (g *Gateway) openKeep(env func(string) (string, bool)) *keep.Map {
 		return nil
 	}
 	var errs []error
-	for _, dir := range stateDirs(g.cfg.StateDir, env) {
+	for _, dir := range g.cfg.StateDirs(env) {
 		path := filepath.Join(dir, siteName(g.cfg.Database), "positions")
 		m, err := keep.Open(path, keep.Options{Life: positionsLife})
 		if err == nil {
@@ -43,24 +42,6 @@ func (g *Gateway) openKeep(env func(string) (string, bool)) *keep.Map {
 	g.log.Info("no folder for state: if Holdline is killed (not stopped), what browsers were told in its last seconds may be told again; "+
 		"set state_dir to a folder that it may write to, or to off", "error", errors.Join(errs...))
 	return nil
-}
-
-// stateDirs are where state may be kept, the best first.
-func stateDirs(set string, env func(string) (string, bool)) []string {
-	if set != "" {
-		return []string{set}
-	}
-	var dirs []string
-	add := func(variable, below string) {
-		value, _ := env(variable)
-		if dir, _, _ := strings.Cut(value, ":"); filepath.IsAbs(dir) { // systemd lists several
-			dirs = append(dirs, filepath.Join(dir, below))
-		}
-	}
-	add("STATE_DIRECTORY", "")
-	add("XDG_STATE_HOME", "holdline")
-	add("HOME", ".local/state/holdline")
-	return dirs
 }
 
 // siteName is a folder's name that is another for each site.

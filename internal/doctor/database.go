@@ -33,9 +33,10 @@ func checkDatabase(ctx context.Context, e *exam) []Finding {
 	if d.Name == "" || d.User == "" {
 		return skipped("the database's name or user is not known, see “wp-config”")
 	}
+	charset, _ := e.WordPress.String("DB_CHARSET")
 	db, err := wpdb.Open(wpdb.Options{
-		Addresses: addresses(d), Database: d.Name, User: d.User, Password: d.Password.Reveal(),
-		TLS: d.TLS, Charset: charset(e.WordPress), MaxConnections: 1,
+		Addresses: wpdb.ParseAddresses(d.Address), Database: d.Name, User: d.User, Password: d.Password.Reveal(),
+		TLS: d.TLS, Charset: wpdb.CharsetOf(charset), MaxConnections: 1,
 	}, quiet())
 	if err != nil {
 		return []Finding{fault(err.Error(), "Correct that setting.")}
@@ -179,7 +180,7 @@ func passwordSetting(c config.Config) string {
 
 func where(d config.Database) string {
 	var list []string
-	for _, a := range addresses(d) {
+	for _, a := range wpdb.ParseAddresses(d.Address) {
 		list = append(list, a.Address)
 	}
 	return strings.Join(list, " or ")
@@ -205,23 +206,6 @@ func rootCause(err error) error {
 	}
 }
 
-// addresses are the places where the database may listen, as the gateway tries
-// them.
-func addresses(d config.Database) []wpdb.Address {
-	if strings.HasPrefix(d.Address, "/") {
-		return []wpdb.Address{{Network: "unix", Address: d.Address}}
-	}
-	host, ok := wpconfig.ParseDBHost(d.Address)
-	if !ok {
-		return []wpdb.Address{{Network: "tcp", Address: d.Address}}
-	}
-	var list []wpdb.Address
-	for _, endpoint := range host.Candidates() {
-		list = append(list, wpdb.Address{Network: endpoint.Network, Address: endpoint.Address})
-	}
-	return list
-}
-
 // remote tells that an address leads over a network.
 func remote(address string) bool {
 	host, ok := wpconfig.ParseDBHost(address)
@@ -230,14 +214,6 @@ func remote(address string) bool {
 	}
 	ip := net.ParseIP(host.Host)
 	return ip == nil || !ip.IsLoopback()
-}
-
-// charset is the connection's, as the gateway chooses it.
-func charset(wp *wpconfig.Config) string {
-	if c, _ := wp.String("DB_CHARSET"); strings.EqualFold(c, "latin1") {
-		return "latin1"
-	}
-	return ""
 }
 
 // clockTolerance is what two machines that keep time by NTP never differ by.

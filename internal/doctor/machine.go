@@ -206,7 +206,7 @@ func memTotal(root fs.FS) int64 {
 
 // checkFolders looks whether what has to outlive the process can be written.
 func checkFolders(_ context.Context, e *exam) []Finding {
-	spool, state := e.Config.Spool.Dir, e.stateDirs()
+	spool, state := e.Config.Spool.Dir, e.Config.StateDirs(e.Env)
 	if spool == "" && state == nil {
 		if e.Config.StateDir == config.StateOff {
 			return []Finding{warn("state_dir is off and spool.dir is not set, so browsers cannot send messages", "Set spool.dir to a folder of Holdline's own.")}
@@ -233,27 +233,6 @@ func checkFolders(_ context.Context, e *exam) []Finding {
 		}
 	}
 	return orOK(found, strings.Join(good, " and ")+" can be written to, by "+user())
-}
-
-// stateDirs are where the gateway tries to keep state, the best first.
-func (e *exam) stateDirs() []string {
-	switch e.Config.StateDir {
-	case "":
-	case config.StateOff:
-		return nil
-	default:
-		return []string{e.Config.StateDir}
-	}
-	var dirs []string
-	for _, place := range []struct{ variable, below string }{
-		{"STATE_DIRECTORY", ""}, {"XDG_STATE_HOME", "holdline"}, {"HOME", ".local/state/holdline"},
-	} {
-		value, _ := e.Env(place.variable)
-		if dir, _, _ := strings.Cut(value, ":"); filepath.IsAbs(dir) {
-			dirs = append(dirs, filepath.Join(dir, place.below))
-		}
-	}
-	return dirs
 }
 
 // writable tells why a folder cannot be used; "" when it can, or could be made.

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"holdline/internal/wpconfig"
 	"holdline/wpdb"
 	"holdline/wpdb/wplc"
 )
@@ -182,7 +181,7 @@ func lost(err error) Finding {
 // checkSite reads what the gateway reads at its start.
 func checkSite(ctx context.Context, e *exam) []Finding {
 	site, err := wpdb.OpenSite(ctx, e.db, wpdb.SiteOptions{
-		Prefix: e.Config.Database.TablePrefix, Constants: constants(e.WordPress), URL: e.Config.WordPress.URL, Logger: quiet(),
+		Prefix: e.Config.Database.TablePrefix, Constants: e.WordPress.Texts(), URL: e.Config.WordPress.URL, Logger: quiet(),
 	})
 	if err != nil {
 		return []Finding{lost(err)}
@@ -196,17 +195,6 @@ func checkSite(ctx context.Context, e *exam) []Finding {
 		kind = "the network's site"
 	}
 	return ok(fmt.Sprintf("%s is %s, its time zone %s", kind, site.Home(), site.Location()))
-}
-
-// constants are wp-config.php's, as PHP casts them to text.
-func constants(wp *wpconfig.Config) map[string]string {
-	list := make(map[string]string, len(wp.Constants))
-	for name := range wp.Constants {
-		if value, ok := wp.String(name); ok {
-			list[name] = value
-		}
-	}
-	return list
 }
 
 // checkPlugin looks for the chat plugins as the gateway does.

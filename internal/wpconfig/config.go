@@ -74,6 +74,20 @@ func (c *Config) String(name string) (value string, ok bool) {
 	return text(v)
 }
 
+// Texts are all constants that String knows, by name. A nil Config has none.
+func (c *Config) Texts() map[string]string {
+	if c == nil {
+		return nil
+	}
+	texts := make(map[string]string, len(c.Constants))
+	for name := range c.Constants {
+		if value, ok := c.String(name); ok {
+			texts[name] = value
+		}
+	}
+	return texts
+}
+
 // Bool returns a constant's truth as PHP sees it; "" and "0" are false. A constant
 // that is not defined or not known is false.
 func (c *Config) Bool(name string) bool {
