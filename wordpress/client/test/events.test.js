@@ -2,30 +2,14 @@
 // receipts and signals.
 
 import assert from "node:assert/strict";
-import { afterEach, beforeEach } from "node:test";
-import { Browser } from "./browser.js";
 import { each } from "./faces.js";
-import { Gateway, message, pass, pending } from "./gateway.js";
-
-let gateway, browser, lines;
-
-beforeEach(() => {
-  gateway = new Gateway();
-  lines = [];
-});
-afterEach(async () => {
-  lines.forEach((line) => line.close());
-  await pass(10);
-  browser?.close();
-  browser = undefined;
-  gateway.close();
-});
+import { message, pass, pending } from "./gateway.js";
+import { browser, gateway, newBrowser, openLine } from "./scene.js";
 
 const TYPES = ["message", "stored", "withdrawn", "delayed", "typing", "presence", "seen", "delivered", "signal", "status"];
 
 function open(Holdline, options) {
-  const line = new Holdline({ url: "http://x.test/v1", channels: ["a/1"], share: false, ...options });
-  lines.push(line);
+  const line = openLine(Holdline, options);
   line.heard = [];
   for (const type of TYPES) line.on(type, (e) => line.heard.push([type, e]));
   line.short = () => line.heard.splice(0).map(([type, e]) => [type, e.id ?? e.client_id ?? JSON.stringify(e.data)].join(" "));
@@ -82,7 +66,7 @@ each("a change of the line and polls that repeat what is pending tell nothing tw
 });
 
 each("a tab that comes later hears the state of things, and what is pending behind the history", async (Holdline) => {
-  browser = new Browser();
+  newBrowser();
   const tab = (options) => browser.tab(() => ({ line: open(Holdline, { share: true, worker: "", ...options }) })).line;
   tab();
   await pass(3000);
@@ -155,7 +139,7 @@ each("that we are typing is said every 2 s at most, and once when it ends", asyn
 // ---- Receipts and signals.
 
 each("what was heard of the other side is reported, coalesced, by one tab", async (Holdline) => {
-  browser = new Browser();
+  newBrowser();
   const tab = () => browser.tab(() => ({ line: open(Holdline, { share: true, worker: "" }) })).line;
   tab();
   await pass(3000);
@@ -239,7 +223,7 @@ each("receipts that come before the answer are not forgotten", async (Holdline) 
 });
 
 each("what is nested deeper than a browser copies is left out", async (Holdline) => {
-  browser = new Browser();
+  newBrowser();
   const { line } = browser.tab(() => ({ line: open(Holdline, { share: true, worker: "" }) }));
   await pass(3000);
   const deep = "[".repeat(20_000) + "]".repeat(20_000);

@@ -1,29 +1,14 @@
 // What is said by this browser's people: line.send and what becomes of it.
 
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, test } from "node:test";
-import { Browser } from "./browser.js";
+import { test } from "node:test";
 import { each } from "./faces.js";
-import { Gateway, message, pass } from "./gateway.js";
+import { message, pass } from "./gateway.js";
+import { browser, gateway, newBrowser, openLine } from "./scene.js";
 import { Holdline as source } from "../src/holdline.js";
 
-let gateway, browser, lines;
-
-beforeEach(() => {
-  gateway = new Gateway();
-  lines = [];
-});
-afterEach(async () => {
-  lines.forEach((line) => line.close());
-  await pass(10);
-  browser?.close();
-  browser = undefined;
-  gateway.close();
-});
-
 function open(Holdline, options) {
-  const line = new Holdline({ url: "http://x.test/v1", channels: ["a/1", "b/1"], share: false, ...options });
-  lines.push(line);
+  const line = openLine(Holdline, { channels: ["a/1", "b/1"], ...options });
   line.news = []; // body state
   line.on("sent", (s) => line.news.push(`${s.body} ${s.state}`));
   return line;
@@ -301,7 +286,7 @@ each("a token that has expired is renewed, and the send is not lost", async (Hol
 // ---- Several tabs, and what outlives them.
 
 each("what was not sent outlives a reload, and only one tab sends it", async (Holdline) => {
-  browser = new Browser();
+  newBrowser();
   without("ws", "sse", "poll");
   const first = openTab(Holdline);
   await pass(3000);
@@ -322,7 +307,7 @@ each("what was not sent outlives a reload, and only one tab sends it", async (Ho
 });
 
 each("a tab that leads and dies loses no send and no order", async (Holdline) => {
-  browser = new Browser();
+  newBrowser();
   const leader = openTab(Holdline);
   await pass(3000);
   const other = openTab(Holdline);
@@ -344,7 +329,7 @@ each("a tab that leads and dies loses no send and no order", async (Holdline) =>
 });
 
 each("without a place to keep them, the tabs that live still know", async (Holdline) => {
-  browser = new Browser();
+  newBrowser();
   globalThis.indexedDB = undefined;
   const leader = openTab(Holdline);
   await pass(3000);
@@ -360,7 +345,7 @@ each("without a place to keep them, the tabs that live still know", async (Holdl
 });
 
 each("a store that never answers holds nothing up", async (Holdline) => {
-  browser = new Browser();
+  newBrowser();
   globalThis.indexedDB = { open: () => ({}) };
   const { line } = openTab(Holdline);
   await pass(200);
@@ -370,7 +355,7 @@ each("a store that never answers holds nothing up", async (Holdline) => {
 });
 
 each("others' sends are not sent", async (Holdline) => {
-  browser = new Browser();
+  newBrowser();
   without("ws", "sse", "poll");
   const first = openTab(Holdline, { token: "one's" });
   await pass(3000);
@@ -386,7 +371,7 @@ each("others' sends are not sent", async (Holdline) => {
 });
 
 test("lost lines, answers and leaders: every send comes, none out of order", async () => {
-  browser = new Browser();
+  newBrowser();
   let seed = Number(process.env.SEED) || Math.floor(Math.random() * 2 ** 31);
   console.log(`seed ${seed}`);
   const dice = (n) => (seed = (Math.imul(seed, 1103515245) + 12345) & 0x7fffffff) % n;

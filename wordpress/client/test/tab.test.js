@@ -1,28 +1,17 @@
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, test } from "node:test";
-import { Gateway, message, pass, refused } from "./gateway.js";
+import { test } from "node:test";
+import { message, pass, refused } from "./gateway.js";
 import { busOf, newBroker, rooms } from "../src/broker.js";
 import { each } from "./faces.js";
+import { gateway, openLine } from "./scene.js";
 import { Holdline as source, rightsOf } from "../src/holdline.js";
 
-let gateway, tabs;
-
-beforeEach(() => {
-  gateway = new Gateway();
-  tabs = [];
-});
-afterEach(() => {
-  tabs.forEach((tab) => tab.close());
-  gateway.close();
-});
-
 function open(Holdline, options) {
-  const tab = new Holdline({ url: "http://x.test/v1", channels: ["a/1"], share: false, ...options });
+  const tab = openLine(Holdline, options);
   tab.heardOf = [];
   tab.errors = [];
   for (const type of ["message", "status", "reset", "edited"]) tab.on(type, (e) => tab.heardOf.push(e.id ?? e.type));
   tab.on("error", (e) => tab.errors.push(e.message));
-  tabs.push(tab);
   return tab;
 }
 
