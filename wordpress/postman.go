@@ -100,13 +100,8 @@ func encodeMessage(m outbox.Message) (json.RawMessage, error) {
 	if m.From.Kind == chat.KindAgent {
 		wire.User = m.From.ID
 	}
-	var text bytes.Buffer
-	e := json.NewEncoder(&text)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(wire); err != nil {
-		return nil, fmt.Errorf("write a message for WordPress: %w", err)
-	}
-	return bytes.TrimSpace(text.Bytes()), nil
+	text, err := encodeJSON(wire)
+	return bytes.TrimSpace(text), err
 }
 
 // frame is more than a call has besides its messages.
@@ -132,13 +127,8 @@ func (r *errand) call() (body []byte, sent []int, err error) {
 	if len(sent) == 0 {
 		return nil, nil, nil
 	}
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(s); err != nil {
-		return nil, nil, fmt.Errorf("write a call to WordPress: %w", err)
-	}
-	return b.Bytes(), sent, nil
+	body, err = encodeJSON(s)
+	return body, sent, err
 }
 
 // apply takes the results of a call, and tells whether it led anywhere: where

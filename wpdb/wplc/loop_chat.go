@@ -30,24 +30,20 @@ func (s *Source) readChats(ctx context.Context, q wpdb.Querier, ids []int64) ([]
 	query := fmt.Sprintf("SELECT COALESCE((SELECT MAX(`id`) FROM %s), 0), COALESCE(c.`id`, 0), COALESCE(c.`status`, 0),"+
 		" c.`session`, c.`name`, c.`email` FROM (SELECT 1) AS one LEFT JOIN %s AS c ON c.`id` IN (%s)",
 		quote(s.Table()), quote(s.sessionTable()), numbers(ids))
-	rows, err := q.QueryContext(ctx, query)
-	if err != nil {
-		return nil, fmt.Errorf("read %d chats: %w", len(ids), err)
-	}
-	defer rows.Close()
 	found := make(map[int64]chatRow, len(ids))
 	var highest int64
-	for rows.Next() {
+	err := eachRow(ctx, q, query, nil, func(scan func(...any) error) error {
 		var id int64
 		var session, name, email []byte
 		c := chatRow{exists: true}
-		if err := rows.Scan(&highest, &id, &c.status, &session, &name, &email); err != nil {
-			return nil, fmt.Errorf("read %d chats: %w", len(ids), err)
+		if err := scan(&highest, &id, &c.status, &session, &name, &email); err != nil {
+			return err
 		}
 		c.session, c.name, c.email = string(session), string(name), string(email)
 		found[id] = c
-	}
-	if err := rows.Err(); err != nil {
+		return nil
+	})
+	if err != nil {
 		return nil, fmt.Errorf("read %d chats: %w", len(ids), err)
 	}
 	chats := make([]chatRow, len(ids))

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"holdline/wpdb"
 )
 
 // Longest stored text and blob that is asked for, in characters. An encrypted
@@ -61,21 +63,13 @@ func (s *Source) detectTables(ctx context.Context) error {
 // grants on single columns; both conditions are equalities because only then
 // MySQL opens one table instead of all of the server.
 func (s *Source) tableColumns(ctx context.Context, table string) ([]string, error) {
-	rows, err := s.site.QueryContext(ctx, "SELECT COLUMN_NAME FROM information_schema.COLUMNS"+
-		" WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?", table)
-	if err != nil {
-		return nil, fmt.Errorf("list the columns of %s: %w", table, err)
-	}
-	defer rows.Close()
+	query := "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?"
 	var columns []string
-	for rows.Next() {
-		var name string
-		if err := rows.Scan(&name); err != nil {
-			return nil, fmt.Errorf("list the columns of %s: %w", table, err)
-		}
-		columns = append(columns, name)
-	}
-	if err := rows.Err(); err != nil {
+	err := eachRow(ctx, s.site, query, []any{table}, func(scan func(...any) error) error {
+		columns = append(columns, "")
+		return scan(&columns[len(columns)-1])
+	})
+	if err != nil {
 		return nil, fmt.Errorf("list the columns of %s: %w", table, err)
 	}
 	if len(columns) == 0 {
@@ -134,3 +128,19 @@ func sessionColumns(have []string) (all, state string) {
 
 // quote makes an identifier of a name; names with a backtick do not occur.
 func quote(name string) string { return "`" + name + "`" }
+
+// eachRow hands every row of a query to row, which scans it. Errors are as they
+// came: the caller knows what was being read.
+func eachRow(ctx context.Context, q wpdb.Querier, query string, args []any, row func(scan func(...any) error) error) error {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := row(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}

@@ -121,20 +121,14 @@ func (s *Source) agent(id int64) chat.Party {
 
 // openChat returns the visitor's name of a chat that takes messages.
 func (s *Source) openChat(ctx context.Context, id int64) (visitor string, err error) {
-	rows, err := s.site.QueryContext(ctx, "SELECT `status`, LEFT(`name`, 150) FROM "+quote(s.sessionTable())+" WHERE `id` = ?", id)
-	if err != nil {
-		return "", fmt.Errorf("wplc: look at chat %d: %w", id, err)
-	}
-	defer rows.Close()
 	var status int64
 	var stored []byte
-	found := rows.Next()
-	if found {
-		err = rows.Scan(&status, &stored)
-	}
-	if err == nil {
-		err = rows.Err()
-	}
+	found := false
+	query := "SELECT `status`, LEFT(`name`, 150) FROM " + quote(s.sessionTable()) + " WHERE `id` = ?"
+	err = eachRow(ctx, s.site, query, []any{id}, func(scan func(...any) error) error {
+		found = true
+		return scan(&status, &stored)
+	})
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("wplc: look at chat %d: %w", id, err)
@@ -212,20 +206,13 @@ func (s *Source) Unread(ctx context.Context, name string, reader chat.Party, upT
 	if s.facts.Version == 8 {
 		query += " AND `afrom` = 0 AND `ato` = 0" // private ones are not on the channel
 	}
-	rows, err := s.site.QueryContext(ctx, query+" ORDER BY `id` DESC LIMIT ?", upTo, upTo-unreadWindow, r.chat, mostUnread)
-	if err != nil {
-		return nil, fmt.Errorf("wplc: look for unread messages of chat %d: %w", r.chat, err)
-	}
-	defer rows.Close()
+	args := []any{upTo, upTo - unreadWindow, r.chat, mostUnread}
 	var ids []int64
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return nil, fmt.Errorf("wplc: look for unread messages of chat %d: %w", r.chat, err)
-		}
-		ids = append(ids, id)
-	}
-	if err := rows.Err(); err != nil {
+	err := eachRow(ctx, s.site, query+" ORDER BY `id` DESC LIMIT ?", args, func(scan func(...any) error) error {
+		ids = append(ids, 0)
+		return scan(&ids[len(ids)-1])
+	})
+	if err != nil {
 		return nil, fmt.Errorf("wplc: look for unread messages of chat %d: %w", r.chat, err)
 	}
 	slices.Reverse(ids)
@@ -246,24 +233,19 @@ func (s *Source) Sent(ctx context.Context, name, kind string, after int64, clien
 	for _, id := range clientIDs {
 		args = append(args, id)
 	}
-	rows, err := s.site.QueryContext(ctx, "SELECT `id`, `rel` FROM "+quote(s.Table())+" WHERE `id` > ? AND `chat_sess_id` = ?"+
-		" AND `originates` = ? AND `rel` IN (?"+strings.Repeat(",?", len(clientIDs)-1)+") ORDER BY `id`", args...)
-	if err != nil {
-		return nil, fmt.Errorf("wplc: look for messages of chat %d: %w", r.chat, err)
-	}
-	defer rows.Close()
+	query := "SELECT `id`, `rel` FROM " + quote(s.Table()) + " WHERE `id` > ? AND `chat_sess_id` = ?" +
+		" AND `originates` = ? AND `rel` IN (?" + strings.Repeat(",?", len(clientIDs)-1) + ") ORDER BY `id`"
 	sent := make(map[string]int64)
-	for rows.Next() {
+	err := eachRow(ctx, s.site, query, args, func(scan func(...any) error) error {
 		var id int64
 		var clientID string // also one that differs in capitals, which the caller has not asked for
-		if err := rows.Scan(&id, &clientID); err != nil {
-			return nil, fmt.Errorf("wplc: look for messages of chat %d: %w", r.chat, err)
-		}
-		if sent[clientID] == 0 {
+		err := scan(&id, &clientID)
+		if err == nil && sent[clientID] == 0 {
 			sent[clientID] = id
 		}
-	}
-	if err := rows.Err(); err != nil {
+		return err
+	})
+	if err != nil {
 		return nil, fmt.Errorf("wplc: look for messages of chat %d: %w", r.chat, err)
 	}
 	return sent, nil
