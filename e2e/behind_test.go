@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"holdline/e2e/backstage"
 )
 
 // behind is a site with a proxy in front of it and a counting relay between
@@ -61,7 +63,7 @@ func TestBehindProxies(t *testing.T) {
 // awaitNobody waits until the program has noticed that its clients are gone.
 func (b *behind) awaitNobody(t *testing.T) {
 	t.Helper()
-	eventually(t, "the program notices that the client has gone", time.Minute, func() bool { return b.held() == 0 })
+	backstage.Eventually(t, "the program notices that the client has gone", time.Minute, func() bool { return b.held() == 0 })
 }
 
 func (b *behind) url(scheme, transport string) string {
@@ -115,7 +117,7 @@ func (b *behind) testStream(t *testing.T) {
 
 // testDelay shows that the others pass because nginx is asked not to buffer.
 func (b *behind) testDelay(t *testing.T, conn net.Conn, lines *bufio.Reader) {
-	eventually(t, "the stream is held", time.Minute, func() bool { return b.held() == 1 })
+	backstage.Eventually(t, "the stream is held", time.Minute, func() bool { return b.held() == 1 })
 	b.say(b.chatID, 1)
 	if err := conn.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
 		t.Fatal(err)
@@ -143,7 +145,7 @@ func (b *behind) testPoll(t *testing.T) {
 	cursor := first.Cursor
 	for range polls {
 		answer := b.poll(t.Context(), cursor)
-		eventually(t, "the poll is held", time.Minute, func() bool { return b.held() == 1 })
+		backstage.Eventually(t, "the poll is held", time.Minute, func() bool { return b.held() == 1 })
 		rows := b.say(b.chatID, 1)
 		got := <-answer
 		if got.err != nil || len(got.Events) != 1 || got.Events[0].ID != rows[0] {
@@ -163,7 +165,7 @@ func (b *behind) testPoll(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	answer := b.poll(ctx, cursor)
-	eventually(t, "the poll is held", time.Minute, func() bool { return b.held() == 1 })
+	backstage.Eventually(t, "the poll is held", time.Minute, func() bool { return b.held() == 1 })
 	cancel()
 	<-answer
 	b.awaitNobody(t)
@@ -255,6 +257,6 @@ func (b *behind) testSilent(t *testing.T) {
 	if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 101 ") {
 		t.Fatalf("%q, %v", line, err)
 	}
-	eventually(t, "the WebSocket is held", time.Minute, func() bool { return b.held() == 1 })
+	backstage.Eventually(t, "the WebSocket is held", time.Minute, func() bool { return b.held() == 1 })
 	b.awaitNobody(t)
 }

@@ -19,6 +19,8 @@ import (
 
 	"github.com/r3labs/sse/v2"
 	"gopkg.in/cenkalti/backoff.v1"
+
+	"holdline/e2e/backstage"
 )
 
 // client is one that Node or a page shall open.
@@ -66,7 +68,7 @@ func readLines(t *testing.T, cmd *exec.Cmd, line func([]byte)) {
 		r.Close()
 	})
 	cmd.Stdout = w
-	start(t, cmd)
+	backstage.Start(t, cmd)
 	w.Close()
 }
 
@@ -215,5 +217,5 @@ func runChromium(t *testing.T, origin string, clients ...client) {
 		origin+"/?plan="+url.QueryEscape(string(plan)),
 	)
 	cmd.Env = append(os.Environ(), "TMPDIR="+dir) // or its lock stays behind when it is killed
-	start(t, cmd)
+	backstage.Start(t, cmd)
 }

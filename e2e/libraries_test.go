@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"holdline/e2e/backstage"
 )
 
 // What sites have in their pages instead of the bare EventSource, as npm installs
@@ -135,7 +137,7 @@ func TestLibrariesSurviveKilledServerBehindNginx(t *testing.T) {
 		l.kill()
 		want = append(want, l.say(l.chatID, rowsOfARound/2)...)
 		for _, name := range survivors {
-			eventually(t, name+" meets a 502", patience, func() bool { return roads[name].answers(t, 502) > before[name] })
+			backstage.Eventually(t, name+" meets a 502", patience, func() bool { return roads[name].answers(t, 502) > before[name] })
 		}
 		l.awaitType(t, []string{inNode}, "closed")
 		l.start()
@@ -161,7 +163,7 @@ func TestLibrariesSurviveCutCableBehindNginx(t *testing.T) {
 
 	l.awaitType(t, everybody, "status")
 	var want []int64
-	eventually(t, "every connection has been cut", patience, func() bool {
+	backstage.Eventually(t, "every connection has been cut", patience, func() bool {
 		want = append(want, l.say(l.chatID, 1)...)
 		for _, c := range cables {
 			if c.cuts.Load() > 0 {
@@ -192,7 +194,7 @@ func TestLibrariesFollowDrain(t *testing.T) {
 	l.awaitType(t, everybody, "status")
 	want := l.say(l.chatID, rowsOfARound/2)
 	l.awaitRow(t, everybody, want[len(want)-1])
-	l.process.stop(t)
+	l.process.Stop(t, patience)
 	l.awaitType(t, everybody, "reconnect")
 	want = append(want, l.say(l.chatID, rowsOfARound/2)...)
 	l.start()
@@ -215,7 +217,7 @@ func TestLibrariesDoNotHammerWithBadToken(t *testing.T) {
 	l.awaitType(t, []string{inNode}, "closed")
 	count := func(name string) int { return roads[name].answers(t, 401) }
 	for name := range roads {
-		eventually(t, name+" is refused", patience, func() bool { return count(name) > 0 })
+		backstage.Eventually(t, name+" is refused", patience, func() bool { return count(name) > 0 })
 	}
 	before := map[string]int{bare: count(bare), reconnecting: count(reconnecting)}
 	since := time.Now()
@@ -262,7 +264,7 @@ func TestHiddenPage(t *testing.T) {
 		l.awaitRow(t, everybody, want[len(want)-1])
 		seen := slices.Clone(want)
 		l.desk.say(t, "hidden")
-		eventually(t, "one client leaves", patience, func() bool { return l.held() == 1 })
+		backstage.Eventually(t, "one client leaves", patience, func() bool { return l.held() == 1 })
 		want = append(want, l.say(l.chatID, 3)...)
 		l.awaitRow(t, []string{bare}, want[len(want)-1])
 		l.compare(t, []string{advised}, seen)

@@ -4,13 +4,13 @@ package e2e
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
+
+	"holdline/e2e/backstage"
 )
 
 // front is a proxy that other people wrote, set up to pass everything to a
@@ -50,7 +50,7 @@ func runNginx(t *testing.T, target string, fronts []*front) {
 	dir := t.TempDir()
 	var servers strings.Builder
 	for _, f := range fronts {
-		f.address = freeAddress(t)
+		f.address = backstage.FreeAddress(t)
 		fmt.Fprintf(&servers, "\tserver {\n\t\tlisten %s;\n\t\tlocation /holdline/ { proxy_pass http://holdline; %s }\n\t}\n", f.address, f.config)
 	}
 	config := fmt.Sprintf(`
@@ -70,9 +70,9 @@ http {
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	start(t, exec.Command("/usr/sbin/nginx", "-p", dir, "-c", path, "-e", "stderr"))
+	backstage.Start(t, exec.Command("/usr/sbin/nginx", "-p", dir, "-c", path, "-e", "stderr"))
 	for _, f := range fronts {
-		awaitListening(t, f.address)
+		backstage.AwaitListening(t, f.address)
 	}
 }
 
@@ -80,7 +80,7 @@ http {
 func runApache(t *testing.T, target string) *front {
 	t.Helper()
 	dir := t.TempDir()
-	f := &front{name: "Apache", upgrades: true, keeps: true, address: freeAddress(t)}
+	f := &front{name: "Apache", upgrades: true, keeps: true, address: backstage.FreeAddress(t)}
 	var modules strings.Builder
 	for _, name := range []string{"mpm_event", "authz_core", "proxy", "proxy_http"} {
 		fmt.Fprintf(&modules, "LoadModule %[1]s_module /usr/lib/apache2/modules/mod_%[1]s.so\n", name)
@@ -107,24 +107,12 @@ ProxyPass /holdline/ http://%s/holdline/ upgrade=websocket
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	start(t, exec.Command("/usr/sbin/apache2", "-X", "-f", path))
+	backstage.Start(t, exec.Command("/usr/sbin/apache2", "-X", "-f", path))
 	t.Cleanup(func() {
 		if text, _ := os.ReadFile(filepath.Join(dir, "log")); t.Failed() {
-			t.Logf("Apache's log:\n%s", lastLines(string(text), 20))
+			t.Logf("Apache's log:\n%s", backstage.LastLines(string(text)))
 		}
 	})
-	awaitListening(t, f.address)
+	backstage.AwaitListening(t, f.address)
 	return f
-}
-
-func awaitListening(t *testing.T, address string) {
-	t.Helper()
-	eventually(t, "a proxy listens", time.Minute, func() bool {
-		c, err := net.Dial("tcp", address)
-		if err != nil {
-			return false
-		}
-		c.Close()
-		return true
-	})
 }

@@ -5,6 +5,8 @@ package e2e
 import (
 	"slices"
 	"testing"
+
+	"holdline/e2e/backstage"
 )
 
 const (
@@ -91,7 +93,7 @@ func TestEveryClientSurvivesCutConnections(t *testing.T) {
 		}
 		return len(want) >= rounds*rowsOfARound
 	}
-	eventually(t, "every connection has been cut", patience, cutAll)
+	backstage.Eventually(t, "every connection has been cut", patience, cutAll)
 	want = append(want, s.say(id, 1)...)
 	j.awaitRow(t, everybody, want[len(want)-1])
 	j.compare(t, everybody, want)

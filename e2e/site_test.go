@@ -3,21 +3,17 @@
 package e2e
 
 import (
-	"bufio"
 	"context"
 	"database/sql"
 	"fmt"
-	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 
-	"holdline/internal/freeport"
+	"holdline/e2e/backstage"
 )
 
 // site is a WordPress database with chat tables, and the program before it.
@@ -27,7 +23,7 @@ type site struct {
 	env     []string
 	listen  string // the same after every restart
 	admin   string
-	process *process
+	process *backstage.Process
 }
 
 // newSite starts the program on a database of the test's own. Pages of the
@@ -44,7 +40,7 @@ func newSite(t *testing.T, origins []string, env ...string) *site {
 	}
 	name, db := database.Database(t, string(schema))
 	user := database.ReadOnlyUser(t, name)
-	s := &site{t: t, db: db, listen: freeAddress(t), admin: freeAddress(t)}
+	s := &site{t: t, db: db, listen: backstage.FreeAddress(t), admin: backstage.FreeAddress(t)}
 	s.exec("INSERT INTO wp_options (option_name, option_value) VALUES ('siteurl', 'http://chat.example.test'), ('home', 'http://chat.example.test')")
 	s.env = append([]string{
 		"HOLDLINE_LISTEN=" + s.listen, "HOLDLINE_ADMIN_LISTEN=" + s.admin,
@@ -55,18 +51,8 @@ func newSite(t *testing.T, origins []string, env ...string) *site {
 		"HOLDLINE_TAIL_INTERVAL=10ms",
 	}, env...)
 	s.start()
-	s.awaitReady()
+	backstage.AwaitReady(t, s.admin)
 	return s
-}
-
-// freeAddress is a loopback address with a port that was free just now.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	addresses, err := freeport.Addresses(1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return addresses[0]
 }
 
 // command is the built program with the site's configuration.
@@ -78,48 +64,23 @@ func (s *site) command(args ...string) *exec.Cmd {
 
 func (s *site) start() {
 	s.t.Helper()
-	s.process = start(s.t, s.command("serve"))
+	s.process = backstage.Start(s.t, s.command("serve"))
 }
 
 // kill ends the program without a good-bye to anybody.
 func (s *site) kill() {
 	s.t.Helper()
-	s.process.kill(s.t)
-}
-
-func (s *site) awaitReady() {
-	s.t.Helper()
-	eventually(s.t, "the program is ready", time.Minute, func() bool {
-		resp, err := http.Get("http://" + s.admin + "/readyz")
-		if err != nil {
-			return false
-		}
-		resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
-	})
-	s.t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	s.process.Kill(s.t)
 }
 
 // held is the number of connections that the program says it holds.
 func (s *site) held() int {
 	s.t.Helper()
-	resp, err := http.Get("http://" + s.admin + "/metrics")
-	if err != nil {
-		s.t.Fatal(err)
+	held, ok := backstage.Metric(s.t, s.admin, "holdline_connections_held")
+	if !ok {
+		s.t.Fatal("no holdline_connections_held among the metrics")
 	}
-	defer resp.Body.Close()
-	lines := bufio.NewScanner(resp.Body)
-	for lines.Scan() {
-		if text, ok := strings.CutPrefix(lines.Text(), "holdline_connections_held "); ok {
-			n, err := strconv.Atoi(text)
-			if err != nil {
-				s.t.Fatal(err)
-			}
-			return n
-		}
-	}
-	s.t.Fatal("no holdline_connections_held among the metrics")
-	return 0
+	return int(held)
 }
 
 // token has the program mint a token for a channel.

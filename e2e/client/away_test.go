@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"holdline/e2e/backstage"
 )
 
 // Short in CI, half a minute by hand.
@@ -87,7 +89,7 @@ func (w *side) awaitPending(n int) {
 // awaitKept waits until n messages will outlive the page.
 func (w *side) awaitKept(n int) {
 	w.t.Helper()
-	eventually(w.t, "what is said is kept", patience, func() bool {
+	backstage.Eventually(w.t, "what is said is kept", patience, func() bool {
 		var kept int
 		w.eval(`new Promise((resolve) => {
 			indexedDB.open("holdline").onsuccess = ({ target: { result: db } }) => {
@@ -182,12 +184,12 @@ func (a *absence) leaderKilled() {
 func (a *absence) laptopShut() {
 	c, visitor, agent := a.both("open", "ws", nil)
 	visitor.say(20)
-	a.visitors.signal(syscall.SIGSTOP)
+	a.visitors.process.Signal(a.t, syscall.SIGSTOP)
 	a.cables["open"].pull(true)
 	agent.say(20)
 	wait(a.t, max(*awayFor, asleep))
 	a.cables["open"].pull(false)
-	a.visitors.signal(syscall.SIGCONT)
+	a.visitors.process.Signal(a.t, syscall.SIGCONT)
 	woken := time.Now()
 	c.settle(visitor, agent)
 	a.t.Logf("everything is there %v after waking", time.Since(woken).Round(100*time.Millisecond))

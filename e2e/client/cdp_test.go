@@ -12,11 +12,12 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
+
+	"holdline/e2e/backstage"
 )
 
 // browser is a Chromium that is spoken to over the Chrome DevTools Protocol
@@ -30,10 +31,10 @@ type browser struct {
 // in is the same browser for another test.
 func (b *browser) in(t *testing.T) *browser { return &browser{t, b.wire} }
 
-// wire is the connection to a browser, and signal sends to its processes.
+// wire is the connection to a browser.
 type wire struct {
-	conn   *websocket.Conn
-	signal func(syscall.Signal)
+	conn    *websocket.Conn
+	process *backstage.Process
 
 	mu      sync.Mutex
 	last    int
@@ -63,9 +64,9 @@ func newBrowser(t *testing.T) *browser {
 		"--remote-debugging-port=0", "about:blank",
 	)
 	cmd.Env = append(os.Environ(), "TMPDIR="+dir) // or its lock stays behind when it is killed
-	signal := start(t, cmd)
+	process := backstage.Start(t, cmd)
 	var port, path string
-	eventually(t, "Chromium listens", time.Minute, func() bool {
+	backstage.Eventually(t, "Chromium listens", time.Minute, func() bool {
 		text, err := os.ReadFile(filepath.Join(dir, "DevToolsActivePort"))
 		if err != nil {
 			return false
@@ -79,7 +80,7 @@ func newBrowser(t *testing.T) *browser {
 		t.Fatal(err)
 	}
 	conn.SetReadLimit(64 << 20)
-	b := &browser{t, &wire{conn: conn, signal: signal, waiting: map[int]chan answer{}, done: make(chan struct{})}}
+	b := &browser{t, &wire{conn: conn, process: process, waiting: map[int]chan answer{}, done: make(chan struct{})}}
 	go b.read()
 	t.Cleanup(func() {
 		conn.CloseNow()
@@ -172,7 +173,7 @@ func (b *browser) open(address string) *tab {
 	var made struct{ TargetID string }
 	b.must("", "Target.createTarget", map[string]any{"url": address}, &made)
 	p := b.attach(made.TargetID)
-	eventually(b.t, "the page is there", time.Minute, func() bool {
+	backstage.Eventually(b.t, "the page is there", time.Minute, func() bool {
 		var ready bool
 		return p.call(p.session, "Runtime.evaluate", map[string]any{"expression": "window.ready === true", "returnByValue": true}, &evaluated{value: &ready}) == nil && ready
 	})

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"holdline/e2e/backstage"
 )
 
 // visit opens an address in a new tab and waits until an expression is true there.
@@ -22,7 +24,7 @@ func (b *browser) visit(address, until string, within time.Duration) *tab {
 // until waits until an expression is true. While a page loads it is nothing.
 func (p *tab) until(expression string, within time.Duration) {
 	p.t.Helper()
-	eventually(p.t, expression, within, func() bool {
+	backstage.Eventually(p.t, expression, within, func() bool {
 		var ok bool
 		params := map[string]any{"expression": "Boolean(" + expression + ")", "returnByValue": true}
 		return p.call(p.session, "Runtime.evaluate", params, &evaluated{&ok}) == nil && ok

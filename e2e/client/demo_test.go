@@ -8,14 +8,16 @@ import (
 	"os/exec"
 	"testing"
 	"time"
+
+	"holdline/e2e/backstage"
 )
 
 // demo runs the demo and opens its page.
 func demo(t *testing.T, b *browser) *tab {
 	t.Helper()
-	address := freeAddress(t)
-	start(t, exec.Command(program, "demo", "--memory", "--listen", address))
-	eventually(t, "the demo answers", 20*time.Second, func() bool {
+	address := backstage.FreeAddress(t)
+	backstage.Start(t, exec.Command(program, "demo", "--memory", "--listen", address))
+	backstage.Eventually(t, "the demo answers", 20*time.Second, func() bool {
 		resp, err := http.Get("http://" + address + "/demo/session")
 		if err != nil {
 			return false

@@ -3,7 +3,6 @@
 package client
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -65,7 +64,7 @@ var markup = []string{
 // said has the line say something to the page's face.
 func (p *tab) said(kind string, event map[string]any) {
 	p.t.Helper()
-	p.eval(fmt.Sprintf("hand.say(%q, %s)", kind, jsonOf(p.t, event)), nil)
+	p.eval(fmt.Sprintf("hand.say(%q, %s)", kind, quoted(p.t, event)), nil)
 }
 
 // log is what the element shows: text and classes of each child.
@@ -200,13 +199,4 @@ func TestJQueryWithoutClient(t *testing.T) {
 	defer p.close()
 	p.eval(`window.Holdline = undefined; $.holdline({ url: "/nowhere" }).on("error", (e) => { window.failed = e.reason; }); 0`, nil)
 	p.until(`window.failed === "script"`, 10*time.Second)
-}
-
-func jsonOf(t *testing.T, value any) string {
-	t.Helper()
-	text, err := json.Marshal(value)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
 }

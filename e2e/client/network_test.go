@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"holdline/e2e/backstage"
 )
 
 // wait lets time pass in which something shall not happen.
@@ -46,7 +48,7 @@ func TestOffline(t *testing.T) {
 			}
 			all := append(b.workers(), lines[0].tab, lines[1].tab)
 			w := s.writeOn(id, 50*time.Millisecond)
-			eventually(t, "rows flow", 30*time.Second, func() bool { return len(lines[1].told().rows()) > 10 })
+			backstage.Eventually(t, "rows flow", 30*time.Second, func() bool { return len(lines[1].told().rows()) > 10 })
 			// Emulation tells the browser and refuses what is new; the cable ends
 			// what there is.
 			s.cables[test.front].pull(true)
@@ -60,7 +62,7 @@ func TestOffline(t *testing.T) {
 			for _, p := range all {
 				p.offline(false)
 			}
-			eventually(t, "rows flow again", 30*time.Second, func() bool { return len(lines[1].told().rows()) > before })
+			backstage.Eventually(t, "rows flow again", 30*time.Second, func() bool { return len(lines[1].told().rows()) > before })
 			t.Logf("back within %v, with %d rows before", time.Since(back).Round(10*time.Millisecond), before)
 			ids := w.end()
 			if before > len(ids)/2 {
@@ -92,7 +94,7 @@ func TestSleep(t *testing.T) {
 	for _, l := range lines {
 		l.awaitRows(ids, 30*time.Second)
 	}
-	b.signal(syscall.SIGSTOP)
+	b.process.Signal(t, syscall.SIGSTOP)
 	for _, front := range fronts {
 		s.cables[front].pull(true)
 	}
@@ -101,7 +103,7 @@ func TestSleep(t *testing.T) {
 	for _, front := range fronts {
 		s.cables[front].pull(false)
 	}
-	b.signal(syscall.SIGCONT)
+	b.process.Signal(t, syscall.SIGCONT)
 	woken := time.Now()
 	for transport, l := range lines {
 		l.awaitRows(ids, 30*time.Second)
@@ -143,7 +145,7 @@ func TestLearn(t *testing.T) {
 	if m := cut.memory(); len(m.Ban) < 1 || m.Ban[0] == nil {
 		t.Errorf("%+v: WebSocket is not avoided", m)
 	}
-	eventually(t, "the length of a hold is learnt", 30*time.Second, func() bool {
+	backstage.Eventually(t, "the length of a hold is learnt", 30*time.Second, func() bool {
 		m := held.memory()
 		return len(m.Life) > 2 && m.Life[2] != nil
 	})
@@ -187,9 +189,9 @@ func TestUpgrade(t *testing.T) {
 		}
 	}
 	n := len(l.told().rows())
-	eventually(t, "rows flow on", 30*time.Second, func() bool { return len(l.told().rows()) > n+20 })
+	backstage.Eventually(t, "rows flow on", 30*time.Second, func() bool { return len(l.told().rows()) > n+20 })
 	ids := w.end()
 	o = l.awaitRows(ids, 30*time.Second)
 	t.Logf("%d rows, longest pause %d ms", len(ids), longestPause(o, 0))
-	eventually(t, "the stream is closed", 30*time.Second, func() bool { return s.held() == 1 })
+	backstage.Eventually(t, "the stream is closed", 30*time.Second, func() bool { return s.held() == 1 })
 }

@@ -9,7 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
+
+	"holdline/e2e/backstage"
 )
 
 // fronts are the ways in: what each does to WebSocket, streams and polls.
@@ -63,7 +64,7 @@ func (s *site) runNginx(target string) (origins []string) {
 	var servers strings.Builder
 	var listening []string
 	for _, f := range fronts {
-		address := freeAddress(t)
+		address := backstage.FreeAddress(t)
 		listening = append(listening, address)
 		c := newCable(t, address)
 		s.cables[f.name], s.fronts[f.name] = c, c.origin()
@@ -93,16 +94,9 @@ http {
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	start(t, exec.Command("/usr/sbin/nginx", "-p", dir, "-c", path, "-e", "stderr"))
+	backstage.Start(t, exec.Command("/usr/sbin/nginx", "-p", dir, "-c", path, "-e", "stderr"))
 	for _, address := range listening {
-		eventually(t, "nginx listens", time.Minute, func() bool {
-			c, err := net.Dial("tcp", address)
-			if err != nil {
-				return false
-			}
-			c.Close()
-			return true
-		})
+		backstage.AwaitListening(t, address)
 	}
 	return origins
 }

@@ -7,14 +7,13 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
+	"holdline/e2e/backstage"
 	"holdline/internal/freeport"
 	"holdline/internal/wpsite"
 )
@@ -23,8 +22,7 @@ import (
 // the path of its loops and HOLDLINE_PUSH defined.
 type shop struct {
 	*site
-	wp   *wpsite.Site
-	kill func()
+	wp *wpsite.Site
 }
 
 // holds are how long PHP and the page hold a loop here.
@@ -39,7 +37,6 @@ func newShop(t *testing.T) *shop {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const secret = "0123456789abcdef0123456789abcdef"
 	wp, err := wpsite.Up(t.Context(), wpsite.Options{Children: 12, Holdline: "http://" + addresses[0], Secret: secret})
 	if err != nil {
 		t.Fatal(err)
@@ -66,25 +63,8 @@ func newShop(t *testing.T) *shop {
 		"HOLDLINE_AUTH_SECRET=" + secret, "HOLDLINE_TRUSTED_PROXIES=127.0.0.1", "HOLDLINE_LOG_LEVEL=debug",
 		"HOLDLINE_STATE_DIR=" + t.TempDir(), "HOLDLINE_TAIL_INTERVAL=20ms",
 	}
-	s.startHoldline()
+	s.startProgram()
 	return s
-}
-
-func (s *shop) startHoldline() {
-	s.t.Helper()
-	cmd := exec.Command(program, "serve")
-	cmd.Env = s.env
-	signal := start(s.t, cmd)
-	s.kill = func() { signal(syscall.SIGKILL) }
-	eventually(s.t, "Holdline is ready", time.Minute, func() bool {
-		resp, err := http.Get("http://" + s.admin + "/readyz")
-		if err != nil {
-			return false
-		}
-		resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
-	})
-	s.t.Cleanup(http.DefaultClient.CloseIdleConnections)
 }
 
 // watchLoops runs in a page before its scripts and notes what its loops were.
@@ -226,7 +206,7 @@ func (c *conversation) awaitPush() {
 		w.eval("loops.every((l) => l.took >= 0 && performance.now() - l.began - l.took > 2000)", &yes) // longer than the scripts pause
 		return yes
 	}
-	eventually(c.t, "two lines and nothing else", phpHold+20*time.Second, func() bool {
+	backstage.Eventually(c.t, "two lines and nothing else", phpHold+20*time.Second, func() bool {
 		return waiting(c.visitor) && waiting(c.agent) && c.held() == 2
 	})
 }
@@ -267,9 +247,9 @@ func TestPush(t *testing.T) {
 		}
 	})
 	t.Run("Holdline is killed and comes back", func(t *testing.T) {
-		c.kill()
+		c.process.Kill(c.t)
 		c.talk(3, 15*time.Second)
-		s.startHoldline()
+		s.startProgram()
 		c.awaitPush()
 		v := len(c.visitor.loops(0))
 		c.talk(3, 15*time.Second)
@@ -283,7 +263,7 @@ func TestPush(t *testing.T) {
 		second := s.page(visitors, "/", `document.querySelector("#wplc_state") && document.querySelector("#wplc_state").textContent === "3"`)
 		c.visitor.until(`getComputedStyle(document.querySelector("#wplc_box")).display === "none"`, 10*time.Second)
 		c.visitor.tab = second
-		eventually(t, "the second tab shows the history", 10*time.Second, func() bool { return len(c.visitor.texts()) == c.said })
+		backstage.Eventually(t, "the second tab shows the history", 10*time.Second, func() bool { return len(c.visitor.texts()) == c.said })
 		c.talk(3, 15*time.Second)
 		c.awaitPush()
 	})

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"holdline/e2e/backstage"
 )
 
 // The server's sentence reaches the page, once, and nobody asks on and on.
@@ -66,7 +68,7 @@ func TestPage(t *testing.T) {
 	two := p.line("two", map[string]any{"channels": []string{otherChannel}, "token": s.token(otherChannel)})
 	one.awaitOpen("ws", 30*time.Second)
 	two.awaitOpen("ws", 30*time.Second)
-	eventually(t, "live rows flow behind the history", 30*time.Second, func() bool { return one.count() > 200 })
+	backstage.Eventually(t, "live rows flow behind the history", 30*time.Second, func() bool { return one.count() > 200 })
 	one.awaitRows(append(history, w.end()...), 30*time.Second)
 	if n := s.held(); n != 2 {
 		t.Errorf("%d connections for two kinds of rights", n)
@@ -92,7 +94,7 @@ func TestPage(t *testing.T) {
 
 	// A page that is left and shown again (the back button) has missed nothing.
 	p.eval(`dispatchEvent(new PageTransitionEvent("pagehide", {persisted: true}))`, nil)
-	eventually(t, "its lines are closed", 30*time.Second, func() bool { return s.held() == 0 })
+	backstage.Eventually(t, "its lines are closed", 30*time.Second, func() bool { return s.held() == 0 })
 	rows := append([]int64{row}, s.say(other, 30)...)
 	p.eval(`dispatchEvent(new PageTransitionEvent("pageshow", {persisted: true}))`, nil)
 	two.awaitRows(rows, 30*time.Second)

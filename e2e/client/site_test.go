@@ -3,34 +3,29 @@
 package client
 
 import (
-	"bufio"
 	"context"
 	"database/sql"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
-	"holdline/internal/freeport"
+	"holdline/e2e/backstage"
 )
 
 // site is a WordPress database with chat tables, the program before it, and an
 // nginx before that with several ways in.
 type site struct {
-	t      *testing.T
-	db     *sql.DB // root's
-	env    []string
-	admin  string
-	dir    string            // nginx's
-	fronts map[string]string // by name: the origin
-	cables map[string]*cable
-	signal func(syscall.Signal) // to the program
+	t       *testing.T
+	db      *sql.DB // root's
+	env     []string
+	admin   string
+	dir     string            // nginx's
+	fronts  map[string]string // by name: the origin
+	cables  map[string]*cable
+	process *backstage.Process
 }
 
 // in is the same site for another test.
@@ -56,9 +51,9 @@ func newSite(t *testing.T, env ...string) *site {
 	}
 	name, db := database.Database(t, string(schema))
 	user := database.ReadOnlyUser(t, name)
-	s := &site{t: t, db: db, admin: freeAddress(t), fronts: map[string]string{}, cables: map[string]*cable{}}
+	s := &site{t: t, db: db, admin: backstage.FreeAddress(t), fronts: map[string]string{}, cables: map[string]*cable{}}
 	s.exec("INSERT INTO wp_options (option_name, option_value) VALUES ('siteurl', 'http://site.example.test'), ('home', 'http://site.example.test')")
-	listen := freeAddress(t)
+	listen := backstage.FreeAddress(t)
 	origins := s.runNginx(listen)
 	s.env = append([]string{
 		"HOLDLINE_LISTEN=" + listen, "HOLDLINE_ADMIN_LISTEN=" + s.admin,
@@ -77,49 +72,18 @@ func (s *site) startProgram() {
 	s.t.Helper()
 	cmd := exec.Command(program, "serve")
 	cmd.Env = s.env
-	s.signal = start(s.t, cmd)
-	eventually(s.t, "the program is ready", time.Minute, func() bool {
-		resp, err := http.Get("http://" + s.admin + "/readyz")
-		if err != nil {
-			return false
-		}
-		resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
-	})
-	s.t.Cleanup(http.DefaultClient.CloseIdleConnections)
-}
-
-// freeAddress is a loopback address with a port that was free just now.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	addresses, err := freeport.Addresses(1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return addresses[0]
+	s.process = backstage.Start(s.t, cmd)
+	backstage.AwaitReady(s.t, s.admin)
 }
 
 // held is the number of connections that the program says it holds.
 func (s *site) held() int { return s.metric("holdline_connections_held") }
 
+// metric is one of the program's counts: 0 before it has counted.
 func (s *site) metric(name string) int {
 	s.t.Helper()
-	resp, err := http.Get("http://" + s.admin + "/metrics")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	lines := bufio.NewScanner(resp.Body)
-	for lines.Scan() {
-		if text, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
-			n, err := strconv.Atoi(text)
-			if err != nil {
-				s.t.Fatal(err)
-			}
-			return n
-		}
-	}
-	return 0 // a counter that has not counted yet
+	n, _ := backstage.Metric(s.t, s.admin, name)
+	return int(n)
 }
 
 // token has the program mint a token for channels.

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"holdline/e2e/backstage"
 )
 
 // writer writes rows until it is stopped.
@@ -97,7 +99,7 @@ func TestTabs(t *testing.T) {
 				}
 				slowest = max(slowest, time.Since(began))
 			}
-			eventually(t, "the connections are as they should be", 30*time.Second, func() bool { return s.held() == test.connections })
+			backstage.Eventually(t, "the connections are as they should be", 30*time.Second, func() bool { return s.held() == test.connections })
 			want := s.say(id, 20)
 			elsewhere := s.say(other, 1)
 			for i, l := range lines {
@@ -119,7 +121,7 @@ func TestTabs(t *testing.T) {
 // slow.
 func (s *site) testHeir(t *testing.T, b *browser, lines []*line, id int64, want, elsewhere []int64, role string, atOnce time.Duration) {
 	w := s.writeOn(id, 20*time.Millisecond)
-	eventually(t, "rows flow", 30*time.Second, func() bool { return lines[4].count() > len(want)+10 })
+	backstage.Eventually(t, "rows flow", 30*time.Second, func() bool { return lines[4].count() > len(want)+10 })
 	if role == "worker" {
 		for _, worker := range b.workers() {
 			worker.close()
@@ -132,7 +134,7 @@ func (s *site) testHeir(t *testing.T, b *browser, lines []*line, id int64, want,
 		return o.State == "open" && (o.Role == "leader" || o.Role == "follower") && o.States[len(o.States)-1].Role != role
 	})
 	n := lines[1].count()
-	eventually(t, "rows flow again", 30*time.Second, func() bool { return lines[1].count() > n+10 })
+	backstage.Eventually(t, "rows flow again", 30*time.Second, func() bool { return lines[1].count() > n+10 })
 	ids := w.end()
 	if !slices.ContainsFunc(lines, func(l *line) bool { return l.told().Role == "leader" }) {
 		t.Error("no tab leads")
@@ -149,7 +151,7 @@ func (s *site) testHeir(t *testing.T, b *browser, lines []*line, id int64, want,
 			t.Errorf("it took %d ms to replace who held the line", pause)
 		}
 	}
-	eventually(t, "there is one connection again", 30*time.Second, func() bool { return s.held() == 1 })
+	backstage.Eventually(t, "there is one connection again", 30*time.Second, func() bool { return s.held() == 1 })
 }
 
 // count is the number of events; it costs less than told.

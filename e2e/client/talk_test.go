@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"holdline/e2e/backstage"
 	"holdline/internal/wpsite"
 )
 
@@ -32,7 +33,7 @@ func needWordPress(t *testing.T) {
 	}
 	// No page goes through Holdline there, but without an address of one the site has
 	// no companion plugin.
-	wp, err := wpsite.Up(context.Background(), wpsite.Options{Holdline: "http://" + freeAddress(t), Secret: secret})
+	wp, err := wpsite.Up(context.Background(), wpsite.Options{Holdline: "http://" + backstage.FreeAddress(t), Secret: secret})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,8 +44,8 @@ func needWordPress(t *testing.T) {
 func newTalk(t *testing.T, env ...string) *site {
 	t.Helper()
 	needWordPress(t)
-	s := &site{t: t, db: wordpress.DB(), admin: freeAddress(t), fronts: map[string]string{}, cables: map[string]*cable{}}
-	listen := freeAddress(t)
+	s := &site{t: t, db: wordpress.DB(), admin: backstage.FreeAddress(t), fronts: map[string]string{}, cables: map[string]*cable{}}
+	listen := backstage.FreeAddress(t)
 	origins := s.runNginx(listen)
 	s.env = append([]string{
 		"HOLDLINE_LISTEN=" + listen, "HOLDLINE_ADMIN_LISTEN=" + s.admin,
@@ -54,7 +55,7 @@ func newTalk(t *testing.T, env ...string) *site {
 		"HOLDLINE_STATE_DIR=" + t.TempDir(), "HOLDLINE_TAIL_INTERVAL=10ms", "HOLDLINE_LOG_LEVEL=debug",
 	}, env...)
 	s.startProgram()
-	eventually(t, "sends are taken", patience, func() bool {
+	backstage.Eventually(t, "sends are taken", patience, func() bool {
 		resp, err := http.Get("http://" + listen + "/holdline/v1/info")
 		if err != nil {
 			return false

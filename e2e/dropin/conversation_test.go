@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"holdline/e2e/backstage"
 )
 
 // told is what the people of one conversation saw.
@@ -141,7 +143,7 @@ func (s *stage) awaitColumn(want, query string, args ...any) {
 			s.t.Logf("%s: %q, want %q, after %v", query, last, want, took.Round(100*time.Millisecond))
 		}
 	}()
-	eventually(s.t, "the database has "+want, time.Minute, func() bool {
+	backstage.Eventually(s.t, "the database has "+want, time.Minute, func() bool {
 		last = s.column(query, args...)
 		return last == want
 	})

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"holdline/e2e/backstage"
 )
 
 // talk begins a chat: both sides are in it and poll.
@@ -38,8 +40,8 @@ func killAndStart(s *stage) {
 	for range 2 {
 		c.exchange()
 		c.settle()
-		eventually(s.t, "both sides are held", time.Minute, func() bool { return s.heldLoops() >= 2 })
-		s.holdline.kill(s.t)
+		backstage.Eventually(s.t, "both sides are held", time.Minute, func() bool { return s.heldLoops() >= 2 })
+		s.holdline.Kill(s.t)
 		c.exchange()
 		s.startHoldline()
 		c.exchange()
@@ -62,7 +64,7 @@ func TestKillInTraffic(t *testing.T) {
 	c := startCrashes(newStage(t, native, nginx))
 	for range 2 {
 		c.exchange()
-		c.s.holdline.kill(t)
+		c.s.holdline.Kill(t)
 		c.s.startHoldline()
 	}
 	c.exchange()
@@ -89,7 +91,7 @@ func TestKillAfterTelling(t *testing.T) {
 	for range 3 {
 		c.exchange()
 		c.chat.seen.await(t, fmt.Sprintf("answer %d.", c.said-1))
-		s.holdline.kill(t)
+		s.holdline.Kill(t)
 		s.startHoldline()
 	}
 	c.exchange()

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"holdline/e2e/backstage"
 )
 
 // TestGarbage treats Holdline badly. Afterwards it holds and answers as before, and
@@ -27,7 +29,7 @@ func TestGarbage(t *testing.T) {
 			s.holdFor(120, 250*time.Millisecond)
 			ann, chat := talk(s)
 			cookie := "holdline_visitor=" + ann.cookie("holdline_visitor")
-			eventually(t, "both sides are held", time.Minute, func() bool { return s.heldLoops() >= 2 })
+			backstage.Eventually(t, "both sides are held", time.Minute, func() bool { return s.heldLoops() >= 2 })
 			before := s.weigh()
 			for _, to := range []string{s.listen, strings.TrimPrefix(s.url, "http://")} {
 				randomBytes(s, to)
@@ -64,7 +66,7 @@ type weight struct{ held, goroutines, files int }
 
 func (s *stage) weigh() weight {
 	s.t.Helper()
-	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.holdline.cmd.Process.Pid))
+	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.holdline.Pid()))
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"holdline/e2e/backstage"
 )
 
 // TestBrowserGoesAwayInMidHold has many browsers break off a held poll; a message is
@@ -49,7 +51,7 @@ func goneInMidHold(s *stage) (lost, browsers int) {
 	for _, v := range visitors {
 		v.seen.await(s.t, "state 3")
 	}
-	eventually(s.t, "all are held", 2*time.Minute, func() bool { return s.heldLoops() >= len(visitors) })
+	backstage.Eventually(s.t, "all are held", 2*time.Minute, func() bool { return s.heldLoops() >= len(visitors) })
 	for _, v := range visitors {
 		v.close()
 	}

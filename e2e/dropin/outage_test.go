@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"testing"
 	"time"
+
+	"holdline/e2e/backstage"
 )
 
 // TestPHPStops takes PHP away in mid-conversation. Who is held stays held, what needs
@@ -17,7 +19,7 @@ func TestPHPStops(t *testing.T) {
 			s := newStage(t, w, nginx)
 			s.holdFor(24, 250*time.Millisecond)
 			ann, chat := talk(s)
-			eventually(t, "both sides are held", time.Minute, func() bool { return s.heldLoops() >= 2 })
+			backstage.Eventually(t, "both sides are held", time.Minute, func() bool { return s.heldLoops() >= 2 })
 			if err := s.stopPHP(); err != nil {
 				t.Fatal(err)
 			}
@@ -36,7 +38,7 @@ func TestPHPStops(t *testing.T) {
 			}
 			// A hold ends meanwhile, and the next one begins.
 			asked := ann.asked.Load()
-			eventually(t, "the visitor polls on", time.Minute, func() bool { return ann.asked.Load() > asked })
+			backstage.Eventually(t, "the visitor polls on", time.Minute, func() bool { return ann.asked.Load() > asked })
 			s.exec(`INSERT INTO wp_wplc_chat_msgs (chat_sess_id, msgfrom, msg, timestamp, status, originates, other, rel, afrom, ato)
 				VALUES (?, 'Admin', 'from elsewhere', '2026-03-19 10:30:00', 0, 1, '', '', 0, 0)`, ann.chat())
 			if w == native { // with relay, PHP has to say it
@@ -53,7 +55,7 @@ func TestPHPStops(t *testing.T) {
 					t.Errorf("a loop was answered by %d errors: %q", n, line.all())
 				}
 			}
-			eventually(t, "the writes that waited for PHP have come", 2*time.Minute, func() bool {
+			backstage.Eventually(t, "the writes that waited for PHP have come", 2*time.Minute, func() bool {
 				return s.column("SELECT COUNT(*) FROM wp_wplc_chat_msgs WHERE status = 0 AND originates IN (0, 1)") == "0"
 			})
 		})

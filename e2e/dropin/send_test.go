@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"holdline/e2e/backstage"
 )
 
 // Short in CI, a minute by hand.
@@ -45,16 +47,16 @@ func TestSends(t *testing.T) {
 	}
 	restarted := make(chan error, 1)
 	go func() { restarted <- restart() }()
-	eventually(t, "PHP answers", time.Minute, s.isPHPThere)
+	backstage.Eventually(t, "PHP answers", time.Minute, s.isPHPThere)
 	back := time.Now()
-	eventually(t, "WordPress stores again", time.Minute, func() bool { return s.storedSends() > before })
+	backstage.Eventually(t, "WordPress stores again", time.Minute, func() bool { return s.storedSends() > before })
 	first := time.Since(back)
 	if s.crash() == inAll {
 		t.Error("all was stored before Holdline was killed: this was no kill in the middle")
 	}
 	// Some that wait have a row: PHP was stopped, too, between storing and answering.
 	want := min(before+waiting, inAll)
-	eventually(t, fmt.Sprintf("what waited is stored, %d rows", want), 2*time.Minute, func() bool { return s.storedSends() >= want })
+	backstage.Eventually(t, fmt.Sprintf("what waited is stored, %d rows", want), 2*time.Minute, func() bool { return s.storedSends() >= want })
 	drained := time.Since(back)
 	t.Logf("%d messages waited; when PHP was back the first was stored after %v and all after %v, with a kill in between: %.0f a second",
 		waiting, first.Round(time.Millisecond), drained.Round(time.Millisecond), float64(waiting)/drained.Seconds())
@@ -127,7 +129,7 @@ func (all town) isAccepted() {
 func (s *stage) crash() (stored int) {
 	s.t.Helper()
 	began := time.Now()
-	s.holdline.kill(s.t)
+	s.holdline.Kill(s.t)
 	stored = s.storedSends()
 	s.startHoldline()
 	s.t.Logf("Holdline was killed with %d messages stored, and is back after %v", stored, time.Since(began).Round(time.Millisecond))

@@ -1,19 +1,14 @@
 package dropin_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"os"
 	"os/exec"
-	"path/filepath"
-	"strconv"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"holdline/e2e/backstage"
 )
 
 // way is who answers the plugin's loops.
@@ -39,7 +34,7 @@ type stage struct {
 	url      string  // of the site, at the front
 	pace     float64 // of its browsers
 	env      []string
-	holdline *process
+	holdline *backstage.Process
 }
 
 // newStage prepares the shared site of a way, when no other test has it. Settings of
@@ -65,7 +60,7 @@ func (g *ground) stage(t *testing.T, w way, f front, settings ...string) *stage 
 		// only if the page polls again as the plugin's script does.
 		s.pace = 1
 	}
-	eventually(t, "PHP is idle", 2*time.Minute, func() bool {
+	backstage.Eventually(t, "PHP is idle", 2*time.Minute, func() bool {
 		busy, err := g.site.BusyWorkers(ctx)
 		return err == nil && busy == 0
 	})
@@ -123,38 +118,18 @@ func (s *stage) startHoldline() {
 	s.t.Helper()
 	cmd := exec.Command(program, "serve")
 	cmd.Env = s.env
-	s.holdline = start(s.t, cmd)
-	eventually(s.t, "Holdline is ready", time.Minute, func() bool {
-		resp, err := http.Get("http://" + s.admin + "/readyz")
-		if err != nil {
-			return false
-		}
-		resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
-	})
-	s.t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	s.holdline = backstage.Start(s.t, cmd)
+	backstage.AwaitReady(s.t, s.admin)
 }
 
 // metric is one of Holdline's own numbers.
 func (s *stage) metric(name string) float64 {
 	s.t.Helper()
-	resp, err := http.Get("http://" + s.admin + "/metrics")
-	if err != nil {
-		s.t.Fatal(err)
+	value, ok := backstage.Metric(s.t, s.admin, name)
+	if !ok {
+		s.t.Fatal("no metric ", name)
 	}
-	defer resp.Body.Close()
-	lines := bufio.NewScanner(resp.Body)
-	for lines.Scan() {
-		if text, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
-			value, err := strconv.ParseFloat(text, 64)
-			if err != nil {
-				s.t.Fatal(err)
-			}
-			return value
-		}
-	}
-	s.t.Fatal("no metric ", name)
-	return 0
+	return value
 }
 
 // heldLoops is how many loops wait: in Holdline, or in PHP's workers.
@@ -168,66 +143,6 @@ func (s *stage) heldLoops() int {
 		s.t.Fatal(err)
 	}
 	return busy
-}
-
-// process is another program that runs for one test.
-type process struct {
-	cmd    *exec.Cmd
-	exited chan struct{}
-}
-
-// start runs cmd until the test ends or kill is called, and shows the end of what
-// it wrote when the test has failed by then.
-func start(t *testing.T, cmd *exec.Cmd) *process {
-	t.Helper()
-	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // when the test's own process is killed
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	p := &process{cmd: cmd, exited: make(chan struct{})}
-	go func() {
-		defer close(p.exited)
-		cmd.Wait() // how it ended is in its log
-	}()
-	t.Cleanup(func() {
-		p.kill(t)
-		if text, err := os.ReadFile(log.Name()); err == nil && t.Failed() {
-			lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-			t.Logf("Holdline wrote:\n%s", strings.Join(lines[max(0, len(lines)-40):], "\n"))
-		}
-	})
-	return p
-}
-
-// kill ends the process at once, as a crash would.
-func (p *process) kill(t *testing.T) {
-	t.Helper()
-	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		t.Error("kill", p.cmd.Path, err)
-	}
-	<-p.exited
-}
-
-// eventually asks until the answer is yes: other programs tell nobody when they
-// are ready.
-func eventually(t *testing.T, what string, within time.Duration, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	late := time.After(within)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-late:
-			t.Fatalf("%s: not within %v", what, within)
-		}
-	}
 }
 
 // pass lets time pass for the programs that are watched, and tells whether the

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"holdline/e2e/backstage"
 )
 
 // words that only the chat's own people may read.
@@ -73,7 +75,7 @@ func TestAdoption(t *testing.T) {
 	}{{"adopt", true, false}, {"strict", false, false}} {
 		t.Run(tt.visitors, func(t *testing.T) {
 			s := newStage(t, native, nginx, "HOLDLINE_LOOPS_WPLC_VISITORS="+tt.visitors)
-			s.holdline.kill(t)
+			s.holdline.Kill(t)
 			s.exec("DELETE FROM wp_options WHERE option_name LIKE '%holdline%'")
 			// PHP alone has made this one: neither Holdline nor its plugin has seen its beginning.
 			s.exec(`INSERT INTO wp_wplc_chat_sessions (id, timestamp, name, email, ip, status, session, url, last_active_timestamp, agent_id, other, rel)
@@ -107,7 +109,7 @@ func privateChat(s *stage) (cid string) {
 	login(s, "admin").load(ann.chat())
 	ann.seen.await(s.t, "has joined the chat")
 	ann.close()
-	eventually(s.t, "the page's loop is gone", time.Minute, func() bool { return s.heldLoops() == 0 })
+	backstage.Eventually(s.t, "the page's loop is gone", time.Minute, func() bool { return s.heldLoops() == 0 })
 	s.tell(ann.chat(), "top secret")
 	return ann.chat()
 }

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"holdline/e2e/backstage"
 )
 
 // TestEverythingElse sends what is no loop through Holdline: PHP and the browser
@@ -171,6 +173,6 @@ func streams(s *stage) {
 		s.t.Errorf("the first line came when PHP was %s", got)
 	}
 	leave()
-	eventually(s.t, "PHP has noticed", time.Minute, func() bool { return state() != "running" })
+	backstage.Eventually(s.t, "PHP has noticed", time.Minute, func() bool { return state() != "running" })
 	s.t.Log("the browser left, PHP's script was", state())
 }
