@@ -14,7 +14,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"text/template"
 
 	"github.com/spf13/pflag"
 
@@ -31,68 +30,88 @@ const muPlugin = "mu-plugin"
 
 // front is what a proxy rule says about the site.
 type front struct {
-	Host  string // the site's name, such as example.com
-	Path  string // of WordPress below the host: "" or "/blog"
-	Root  string // document root
-	Base  string // Holdline's base path
-	TCP   string // Holdline's host:port, or ""
-	Unix  string // Holdline's socket, or ""
-	Inner string // host:port or "unix:/path" where the web server gives Holdline PHP
-	PHP   string // PHP-FPM: "unix:/path" or host:port; "" if it was not said
+	host  string // the site's name, such as example.com
+	path  string // of WordPress below the host: "" or "/blog"
+	root  string // document root
+	base  string // Holdline's base path
+	tcp   string // Holdline's host:port, or ""
+	unix  string // Holdline's socket, or ""
+	inner string // host:port or "unix:/path" where the web server gives Holdline PHP
+	php   string // PHP-FPM: "unix:/path" or host:port; "" if it was not said
 }
 
-// Holdline is the server's address as most programs write it.
-func (f front) Holdline() string {
-	if f.Unix != "" {
-		return "unix:" + f.Unix
+// holdline is the server's address as most programs write it.
+func (f front) holdline() string {
+	if f.unix != "" {
+		return "unix:" + f.unix
 	}
-	return f.TCP
+	return f.tcp
 }
 
-// Apache is Holdline as a URL with the given scheme, for mod_proxy.
-func (f front) Apache(scheme string) string {
-	if f.Unix != "" {
-		return "unix:" + f.Unix + "|" + scheme + "://holdline"
+// apache is Holdline as a URL with the given scheme, for mod_proxy.
+func (f front) apache(scheme string) string {
+	if f.unix != "" {
+		return "unix:" + f.unix + "|" + scheme + "://holdline"
 	}
-	return scheme + "://" + f.TCP
+	return scheme + "://" + f.tcp
 }
 
-// ApachePHP is PHP-FPM as a URL for mod_proxy_fcgi.
-func (f front) ApachePHP() string {
-	if strings.HasPrefix(f.PHP, "unix:") {
-		return f.PHP + "|fcgi://localhost"
+// apachePHP is PHP-FPM as a URL for mod_proxy_fcgi, or "".
+func (f front) apachePHP() string {
+	switch {
+	case f.php == "":
+		return ""
+	case strings.HasPrefix(f.php, "unix:"):
+		return f.php + "|fcgi://localhost"
 	}
-	return "fcgi://" + f.PHP
+	return "fcgi://" + f.php
 }
 
-// Caddy is an address as Caddy writes it.
-func (f front) Caddy(address string) string {
+// caddy is an address as Caddy writes it.
+func caddy(address string) string {
 	return strings.Replace(address, "unix:", "unix/", 1)
 }
 
-// InnerSocket tells whether the inner door is a unix socket.
-func (f front) InnerSocket() bool { return strings.HasPrefix(f.Inner, "unix:") }
+// innerSocket tells whether the inner door is a unix socket.
+func (f front) innerSocket() bool { return strings.HasPrefix(f.inner, "unix:") }
 
-// InnerHere tells whether the web server itself opens the inner door; else
+// innerHere tells whether the web server itself opens the inner door; else
 // another machine or program answers there.
-func (f front) InnerHere() bool {
-	host, _, _ := net.SplitHostPort(f.Inner) // "" for a socket
+func (f front) innerHere() bool {
+	host, _, _ := net.SplitHostPort(f.inner) // "" for a socket
 	ip := net.ParseIP(host)
-	return f.InnerSocket() || ip != nil && ip.IsLoopback()
+	return f.innerSocket() || ip != nil && ip.IsLoopback()
 }
 
-// InnerPort is the port of the inner door.
-func (f front) InnerPort() string { return f.Inner[strings.LastIndexByte(f.Inner, ':')+1:] }
-
-// FPM is where PHP-FPM listens, by Debian's name for the newest PHP if nothing
-// else is known.
-func (f front) FPM() string { return cmp.Or(f.PHP, "unix:/run/php/php-fpm.sock") }
-
-// Regexp quotes a value for a rule that is a regular expression.
-func (f front) Regexp(s string) string { return regexp.QuoteMeta(s) }
-
-// Relative is a path without its leading slash, as .htaccess matches it.
-func (f front) Relative(s string) string { return strings.TrimPrefix(s, "/") }
+// words are the values that a rule is filled with.
+func (f front) words() map[string]string {
+	// Debian's name for the newest PHP if nothing else is known.
+	fpm := cmp.Or(f.php, "unix:/run/php/php-fpm.sock")
+	words := map[string]string{
+		"Host": f.host, "Path": f.path, "Root": f.root, "Base": f.base, "TCP": f.tcp, "Unix": f.unix,
+		"Holdline": f.holdline(), "CaddyHoldline": caddy(f.holdline()),
+		"ApacheHTTP": f.apache("http"), "ApacheWS": f.apache("ws"),
+		"LiteSpeedHoldline": f.tcp, "IISHoldline": f.tcp,
+		"FPM": fpm, "CaddyFPM": caddy(fpm), "ApachePHP": f.apachePHP(),
+		"Inner": f.inner, "InnerPort": f.inner[strings.LastIndexByte(f.inner, ':')+1:],
+		"InnerHere": "", "InnerPattern": regexp.QuoteMeta(f.inner), "Upstream": "http://" + f.inner,
+		"BasePattern": regexp.QuoteMeta(f.base), "PathPattern": regexp.QuoteMeta(f.path),
+		// As rules for a folder match them: without the leading slash.
+		"BaseInFolder":        strings.TrimPrefix(f.base, "/"),
+		"BasePatternInFolder": strings.TrimPrefix(regexp.QuoteMeta(f.base), "/"),
+		"PathPatternInFolder": strings.TrimPrefix(regexp.QuoteMeta(f.path)+"/", "/"),
+	}
+	if f.unix != "" {
+		words["LiteSpeedHoldline"], words["IISHoldline"] = "uds:/"+f.unix, "127.0.0.1:8787"
+	}
+	if f.innerSocket() {
+		words["InnerPattern"], words["Upstream"] = "", f.inner
+	}
+	if f.innerHere() {
+		words["InnerHere"] = "yes"
+	}
+	return words
+}
 
 // snippet prints the proxy rule for a web server, or the companion plugin.
 func snippet(_ context.Context, p program) error {
@@ -122,7 +141,7 @@ func snippet(_ context.Context, p program) error {
 	if err != nil {
 		return usageError{err}
 	}
-	if kind := cfg.Args[0]; kind != "nginx" && f.InnerSocket() {
+	if kind := cfg.Args[0]; kind != "nginx" && f.innerSocket() {
 		return usageError{fmt.Errorf("wordpress.upstream is a socket, on which only nginx can listen; for %s write host:port, such as http://127.0.0.1:8080", kind)}
 	}
 	return writeSnippet(p.stdout, cfg.Args[0], f)
@@ -143,37 +162,42 @@ func snippetKinds() []string {
 }
 
 func writeSnippet(w io.Writer, kind string, f front) error {
-	t, err := template.ParseFS(snippetFiles, "snippets/"+kind+".tmpl")
+	text, err := snippetFiles.ReadFile("snippets/" + kind + ".tmpl")
 	if err != nil {
 		return fmt.Errorf("read the rule for %s: %w", kind, err)
 	}
-	return t.Execute(w, f)
+	rule, err := fill(string(text), f.words())
+	if err != nil {
+		return fmt.Errorf("fill the rule for %s: %w", kind, err)
+	}
+	_, err = io.WriteString(w, rule)
+	return err
 }
 
 // newFront takes from the configuration what the rules need.
 func newFront(cfg config.Config, php, root string) (front, error) {
-	f := front{Host: "example.com", Base: cfg.BasePath, PHP: php, Root: strings.TrimRight(root, "/"), Inner: "127.0.0.1:8080"}
+	f := front{host: "example.com", base: cfg.BasePath, php: php, root: strings.TrimRight(root, "/"), inner: "127.0.0.1:8080"}
 	if site, err := url.Parse(cfg.WordPress.URL); err == nil && site.Host != "" {
-		f.Host, f.Path = site.Hostname(), strings.TrimRight(site.Path, "/")
+		f.host, f.path = site.Hostname(), strings.TrimRight(site.Path, "/")
 	}
-	if f.Root == "" {
-		f.Root = "/var/www/html"
+	if f.root == "" {
+		f.root = "/var/www/html"
 		if cfg.WordPress.Config != "" {
-			f.Root = strings.TrimSuffix(path.Dir(cfg.WordPress.Config), f.Path)
+			f.root = strings.TrimSuffix(path.Dir(cfg.WordPress.Config), f.path)
 		}
 	}
 	if up := cfg.WordPress.Upstream; strings.HasPrefix(up, "unix:") {
-		f.Inner = up
+		f.inner = up
 	} else if u, err := url.Parse(up); err == nil && u.Host != "" {
-		f.Inner = strings.Replace(u.Host, "localhost", "127.0.0.1", 1)
+		f.inner = strings.Replace(u.Host, "localhost", "127.0.0.1", 1)
 		if u.Port() == "" {
-			f.Inner = f.Inner + map[bool]string{true: ":443", false: ":80"}[u.Scheme == "https"]
+			f.inner = f.inner + map[bool]string{true: ":443", false: ":80"}[u.Scheme == "https"]
 		}
 	}
 	if socket, ok := strings.CutPrefix(cfg.Listen, "unix:"); ok {
-		f.Unix = socket
+		f.unix = socket
 	} else {
-		f.TCP = reachable(cfg.Listen)
+		f.tcp = reachable(cfg.Listen)
 	}
 	return f, f.check()
 }
@@ -199,15 +223,15 @@ var plain = regexp.MustCompile(`^[A-Za-z0-9._~:/\[\]@-]*$`)
 // check refuses what the web server would take for syntax.
 func (f front) check() error {
 	values := map[string]string{
-		"wordpress.url": f.Host + f.Path, "root": f.Root, "base_path": f.Base,
-		"listen": f.Holdline(), "wordpress.upstream": f.Inner, "php": f.PHP,
+		"wordpress.url": f.host + f.path, "root": f.root, "base_path": f.base,
+		"listen": f.holdline(), "wordpress.upstream": f.inner, "php": f.php,
 	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if !plain.MatchString(values[name]) {
 			return fmt.Errorf("%s = %q has characters that a rule cannot hold; write the rule with a plain value and change it by hand", name, values[name])
 		}
 	}
-	if strings.HasPrefix(f.PHP, "/") || strings.HasPrefix(f.PHP, "http") {
+	if strings.HasPrefix(f.php, "/") || strings.HasPrefix(f.php, "http") {
 		return errors.New("php must be unix:/path or host:port of PHP-FPM, such as unix:/run/php/php-fpm.sock")
 	}
 	return nil
