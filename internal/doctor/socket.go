@@ -2,14 +2,12 @@ package doctor
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"time"
-
-	"github.com/coder/websocket"
-	"github.com/coder/websocket/wsjson"
 )
 
 // pings are sent one after the other at the start of a checked WebSocket.
@@ -21,13 +19,11 @@ func checkSocket(ctx context.Context, e *exam) []Finding {
 	f := e.front
 	opening, cancel := context.WithTimeout(ctx, 2*firstByte)
 	defer cancel()
-	to := strings.Replace(f.address("ws", nil), "http", "ws", 1)
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, Proxy: http.ProxyFromEnvironment}}
-	conn, answer, err := websocket.Dial(opening, to, &websocket.DialOptions{HTTPClient: client, Subprotocols: []string{"holdline.v1"}})
+	conn, answer, err := dialSocket(opening, f.address("ws", nil))
 	if err != nil {
 		return []Finding{e.refusedSocket(ctx, answer, err)}
 	}
-	defer conn.CloseNow()
+	defer conn.close()
 	began := time.Now()
 	for id := range pings {
 		if err := ping(ctx, conn, id); err != nil {
@@ -46,19 +42,21 @@ func checkSocket(ctx context.Context, e *exam) []Finding {
 	return ok(text + fmt.Sprintf(", kept for %.0f s of silence", quiet.Seconds()))
 }
 
-func ping(ctx context.Context, conn *websocket.Conn, id int) error {
+func ping(ctx context.Context, conn *socket, id int) error {
 	ctx, cancel := context.WithTimeout(ctx, firstByte)
 	defer cancel()
-	if err := wsjson.Write(ctx, conn, map[string]any{"type": "ping", "id": id}); err != nil {
-		return err
+	defer conn.closeAt(ctx)()
+	if err := conn.write(map[string]any{"type": "ping", "id": id}); err != nil {
+		return errors.Join(ctx.Err(), err)
+	}
+	answer, err := conn.read()
+	if err != nil {
+		return errors.Join(ctx.Err(), err)
 	}
 	var pong struct {
 		Type string `json:"type"`
 	}
-	if err := wsjson.Read(ctx, conn, &pong); err != nil {
-		return err
-	}
-	if pong.Type != "pong" {
+	if err := json.Unmarshal(answer, &pong); err != nil || pong.Type != "pong" {
 		return errors.New("the answer is no pong")
 	}
 	return nil
@@ -66,16 +64,17 @@ func ping(ctx context.Context, conn *websocket.Conn, id int) error {
 
 // cutWithin listens, which also answers the server's heartbeats, and tells when
 // and how the connection ended; 0 when it did not.
-func cutWithin(ctx context.Context, conn *websocket.Conn, quiet time.Duration) (time.Duration, string) {
+func cutWithin(ctx context.Context, conn *socket, quiet time.Duration) (time.Duration, string) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, quiet)
 	defer cancel()
-	_, _, err := conn.Read(ctx)
+	defer conn.closeAt(ctx)()
+	_, err := conn.read()
 	if ctx.Err() != nil {
 		return 0, ""
 	}
-	if code := websocket.CloseStatus(err); code >= 0 {
-		return time.Since(began), fmt.Sprintf("code %d", code)
+	if closed := (closedError{}); errors.As(err, &closed) {
+		return time.Since(began), closed.Error()
 	}
 	return time.Since(began), "without a close frame"
 }
