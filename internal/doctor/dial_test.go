@@ -55,9 +55,8 @@ func TestSocketReads(t *testing.T) {
 			if string(message) != tc.message || closed.code != tc.code || tc.err != nil && !errors.Is(err, tc.err) {
 				t.Errorf("%d bytes, %v", len(message), err)
 			}
-			pong, err := ws.ReadFrame(&w.Buffer)
-			if name == "a heartbeat" && (err != nil || pong.Header.OpCode != ws.OpPong || !pong.Header.Masked || string(ws.UnmaskFrame(pong).Payload) != "hi") {
-				t.Errorf("it was answered with %+v, %v", pong, err)
+			if name == "a heartbeat" && !bytes.HasPrefix(w.Bytes(), []byte{0x8a, 0x80 | 2}) {
+				t.Errorf("it was answered with % x", w.Bytes())
 			}
 		})
 	}
