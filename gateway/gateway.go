@@ -37,6 +37,7 @@ type Options struct {
 	Config  config.Config
 	Logger  *slog.Logger
 	Version string
+	Commit  string // the version is of; may be empty
 	// WordPress is what the site's wp-config.php says; see ReadWordPress.
 	WordPress *wpconfig.Config
 	// Connect opens the site; nil means the one of the configuration.

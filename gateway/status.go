@@ -35,6 +35,7 @@ func newStatus(g *Gateway) (*status, error) {
 // chat and no visitor's address.
 type report struct {
 	Version     string             `json:"version"`
+	Commit      string             `json:"commit"` // "" if it is not known
 	Now         time.Time          `json:"now"`
 	Started     time.Time          `json:"started"`
 	Uptime      float64            `json:"uptime_seconds"`
@@ -148,7 +149,7 @@ func (s *status) now(ctx context.Context) *report {
 	counts := g.metrics.tallies()
 	why := g.notServing(ctx)
 	r := &report{
-		Version: g.opt.Version, Now: now.UTC(), Started: s.started.UTC(), Uptime: now.Sub(s.started).Seconds(),
+		Version: g.opt.Version, Commit: g.opt.Commit, Now: now.UTC(), Started: s.started.UTC(), Uptime: now.Sub(s.started).Seconds(),
 		Ready: why == "", Why: brief(why), EverySecs: statusEvery.Seconds(),
 		Companion:   companionState{State: "none", Text: "not needed: no source here is answered for"},
 		Connections: connectionState{Held: g.lot.Held(), Idle: g.lot.Idle(), Limit: g.cfg.Limits.Connections, ByTransport: map[string]int{}},

@@ -161,7 +161,7 @@ func (d *demoSite) gateway(desk *desk, store outbox.Store, routes http.Handler) 
 		host = "127.0.0.1"
 	}
 	g, err = gateway.New(gateway.Options{
-		Config: d.cfg, Logger: d.log, Version: versionText(), Connect: desk.connect, Routes: routes, Store: store,
+		Config: d.cfg, Logger: d.log, Version: thisBuild().version, Connect: desk.connect, Routes: routes, Store: store,
 	})
 	if err != nil {
 		return nil, "", err

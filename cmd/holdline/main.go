@@ -60,6 +60,9 @@ func run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stder
 	if len(args) > 0 {
 		name, args = args[0], args[1:]
 	}
+	if name == "--version" {
+		name = "version"
+	}
 	p := program{args: args, env: env, stdin: stdin, stdout: stdout, stderr: stderr}
 	for _, c := range commands() {
 		if c.name == name {

@@ -35,6 +35,7 @@ func TestCommandLine(t *testing.T) {
 		"help":                  {nil, 0, "holdline COMMAND", ""},
 		"unknown command":       {[]string{"sirve"}, 2, "", `no command "sirve"`},
 		"version":               {[]string{"version"}, 0, "holdline ", ""},
+		"version as a flag":     {[]string{"--version"}, 0, "holdline ", ""},
 		"unknown flag":          {[]string{"demo", "--listne", "x"}, 2, "", "--listen"},
 		"demo's own flag":       {[]string{"demo", "--help"}, 0, "--memory", ""},
 		"demo with an argument": {[]string{"demo", "now"}, 2, "", `"now"`},

@@ -29,14 +29,15 @@ func serve(ctx context.Context, p program) error {
 	}
 	packMemory(p.env)
 	log := logger(cfg.Log, p.stderr)
-	g, err := gateway.New(gateway.Options{Config: cfg, Logger: log, Version: versionText(), WordPress: wp})
+	b := thisBuild()
+	g, err := gateway.New(gateway.Options{Config: cfg, Logger: log, Version: b.version, Commit: b.commit, WordPress: wp})
 	if err != nil {
 		return err
 	}
 	if err := g.Listen(); err != nil {
 		return err
 	}
-	log.Info("holdline serves", "browsers", g.Addr().String()+cfg.BasePath, "operator", g.AdminAddr(), "version", versionText())
+	log.Info("holdline serves", "browsers", g.Addr().String()+cfg.BasePath, "operator", g.AdminAddr(), "version", b.version)
 	if cfg.Auth.Secret.Empty() {
 		log.Warn("there is no secret: tokens, visitor cookies and the companion plugin are refused, WordPress logins work; set auth.secret_file")
 	}
