@@ -21,6 +21,7 @@ type Config struct {
 	AdminListen string `mapstructure:"admin_listen"` // the same forms, for health, metrics and status
 	BasePath    string `mapstructure:"base_path"`    // starts with a slash and does not end with one
 
+	TLS       TLS       `mapstructure:"tls"`
 	WordPress WordPress `mapstructure:"wordpress"`
 	Database  Database  `mapstructure:"database"`
 
@@ -47,6 +48,19 @@ type Config struct {
 
 	origins map[string]string // replaced, never changed, so that copies of a Config stay apart
 }
+
+// TLS makes Listen speak HTTPS, with a certificate from files or from an ACME server; at most one of both is set.
+type TLS struct {
+	CertFile      string   `mapstructure:"cert_file"`      // PEM, leaf first; set together with KeyFile
+	KeyFile       string   `mapstructure:"key_file"`       // PEM
+	ACMEDomains   []string `mapstructure:"acme_domains"`   // lower case
+	ACMEEmail     string   `mapstructure:"acme_email"`     // may be empty
+	ACMEDirectory string   `mapstructure:"acme_directory"` // https; empty: Let's Encrypt's
+	ACMECAFile    string   `mapstructure:"acme_ca_file"`   // PEM; empty: the system's CAs
+}
+
+// On reports whether Listen speaks TLS.
+func (t TLS) On() bool { return t.CertFile != "" || len(t.ACMEDomains) > 0 }
 
 // WordPress says where the site is. Empty URL is read from the site itself; empty Upstream turns forwarding to PHP off.
 type WordPress struct {

@@ -39,6 +39,7 @@ func load(t *testing.T, args, env []string) Config {
 func defaults() Config {
 	return Config{
 		Listen: "127.0.0.1:8787", AdminListen: "127.0.0.1:8788", BasePath: "/holdline/v1",
+		TLS:       TLS{ACMEDomains: []string{}},
 		Database:  Database{TablePrefix: "wp_", TLS: "off", MaxConnections: 2},
 		Sources:   []string{},
 		Tail:      Tail{Interval: 50 * time.Millisecond, IdleInterval: time.Second, GapWindow: time.Minute, Batch: 500},
@@ -284,14 +285,27 @@ func TestEverySettingReachesItsField(t *testing.T) {
 			t.Fatalf("%s: %v", s.key, err)
 		}
 		want := yamlText(parsed)
-		fromEnv := load(t, nil, []string{s.env() + "=" + value})
-		fromFlag := load(t, []string{"--" + s.flag(), value}, nil)
+		fromEnv := load(t, company(s), []string{s.env() + "=" + value})
+		fromFlag := load(t, append(company(s), "--"+s.flag(), value), nil)
 		for _, cfg := range []Config{fromEnv, fromFlag} {
 			if got := yamlText(cfg.field(s.key).Interface()); got != want {
 				t.Errorf("%s is %s (%s), want %s", s.key, got, cfg.Origins()[s.key], want)
 			}
 		}
 	}
+}
+
+// company are the flags of what a setting cannot stand without.
+func company(s setting) []string {
+	switch s.key {
+	case "tls.cert_file":
+		return []string{"--tls-key-file=/key.pem"}
+	case "tls.key_file":
+		return []string{"--tls-cert-file=/cert.pem"}
+	case "tls.acme_email", "tls.acme_directory", "tls.acme_ca_file":
+		return []string{"--tls-acme-domains=example.com"}
+	}
+	return nil
 }
 
 // another returns a valid value that is not the default.

@@ -221,6 +221,7 @@ func (l *loader) checkTogether(cfg Config, wrong map[string]bool) {
 		l.problems.add("tail.interval = %s (%s) is longer than tail.idle_interval = %s (%s); write a shorter interval or a longer idle_interval.",
 			shortDuration(cfg.Tail.Interval), l.where("tail.interval"), shortDuration(cfg.Tail.IdleInterval), l.where("tail.idle_interval"))
 	}
+	l.checkTLS(cfg.TLS, cfg.StateDir, wrong)
 	if !wrong["listen"] && cfg.Listen == cfg.AdminListen && !strings.HasSuffix(cfg.Listen, ":0") {
 		l.problems.add("listen (%s) and admin_listen (%s) are both %s; write another port or path for one of them.",
 			l.where("listen"), l.where("admin_listen"), shown(cfg.Listen))

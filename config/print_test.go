@@ -33,6 +33,13 @@ func TestPrint(t *testing.T) {
 	want := `listen: 127.0.0.1:8787                     # default
 admin_listen: 127.0.0.1:8788               # default
 base_path: /holdline/v1                    # default
+tls:
+  cert_file: ""                            # default
+  key_file: ""                             # default
+  acme_domains: []                         # default
+  acme_email: ""                           # default
+  acme_directory: ""                       # default
+  acme_ca_file: ""                         # default
 wordpress:
   config: ""                               # default
   url: ""                                  # default

@@ -83,6 +83,16 @@ func TestValueProblems(t *testing.T) {
 		{"LIMITS_SIGNAL=255", ``},
 		{"DATABASE_TLS=yes", `database.tls = "yes" (env HOLDLINE_DATABASE_TLS) is neither a known word nor a file that can be read; write off, on, skip-verify or the path of a CA certificate file that exists.`},
 		{"DATABASE_TLS=/", ``},
+		{"TLS_CERT_FILE=/c.pem", `tls.cert_file (env HOLDLINE_TLS_CERT_FILE) is set and tls.key_file is not; write the path of the certificate's private key there.`},
+		{"TLS_KEY_FILE=/k.pem", `tls.key_file (env HOLDLINE_TLS_KEY_FILE) is set and tls.cert_file is not; write the path of the key's certificate there.`},
+		{"TLS_ACME_DOMAINS=a.example.com,b", `tls.acme_domains = "a.example.com,b" (env HOLDLINE_TLS_ACME_DOMAINS) has the item "b" that is not a host name; write host names in ASCII without a port, such as chat.example.com.`},
+		{"TLS_ACME_DOMAINS=192.0.2.1", ``},
+		{"TLS_ACME_DOMAINS=*.example.com", ``},
+		{"TLS_ACME_DOMAINS=example.com:443", ``},
+		{"TLS_ACME_EMAIL=admin@example.com", `tls.acme_email (env HOLDLINE_TLS_ACME_EMAIL) is set and tls.acme_domains is not; remove it, or write the names to get a certificate for.`},
+		{"TLS_ACME_EMAIL=Admin <admin@example.com>", `tls.acme_email = "…@example.com>" (env HOLDLINE_TLS_ACME_EMAIL) is not a mail address; write an address, such as admin@example.com.`},
+		{"TLS_ACME_DIRECTORY=http://ca.example.com/dir", `tls.acme_directory = "http://ca.example.com/dir" (env HOLDLINE_TLS_ACME_DIRECTORY) does not start with https://; write the https:// address of an ACME directory.`},
+		{"TLS_ACME_CA_FILE=/ca.pem", ``},
 		{"SOURCES=wplc,Bad Name,../x", `sources = "wplc,Bad Name,../x" (env HOLDLINE_SOURCES) has the item "Bad Name" that is not a name, and has the item "../x" that is not a name; write names of lower-case letters, digits and _, such as wplc.`},
 		{"AUTH_ALLOWED_ORIGINS=https://a.com/x", `auth.allowed_origins = "https://a.com/x" (env HOLDLINE_AUTH_ALLOWED_ORIGINS) has the item "https://a.com/x" that has a path; ` + originWant},
 		{"AUTH_ALLOWED_ORIGINS=https://A.com:443", `auth.allowed_origins = "https://A.com:443" (env HOLDLINE_AUTH_ALLOWED_ORIGINS) has the item "https://A.com:443" that browsers send as https://a.com; ` + originWant},
@@ -129,6 +139,37 @@ func TestValuesAtTheBounds(t *testing.T) {
 		if _, err := Load(nil, []string{"HOLDLINE_" + env}); err != nil {
 			t.Errorf("%s: %v", env, err)
 		}
+	}
+}
+
+func TestTLSProblems(t *testing.T) {
+	const domains = "HOLDLINE_TLS_ACME_DOMAINS=Chat.example.com"
+	for _, tc := range []struct {
+		name string
+		env  []string
+		want string
+	}{
+		{
+			"files and ACME",
+			[]string{domains, "HOLDLINE_TLS_CERT_FILE=/c.pem", "HOLDLINE_TLS_KEY_FILE=/k.pem"},
+			"tls.acme_domains (env HOLDLINE_TLS_ACME_DOMAINS) and certificate files are both set; keep one of them.",
+		},
+		{
+			"nowhere to keep certificates",
+			[]string{domains, "HOLDLINE_STATE_DIR=off"},
+			`tls.acme_domains (env HOLDLINE_TLS_ACME_DOMAINS) needs a folder for the certificates, and state_dir = "off" (env HOLDLINE_STATE_DIR) has none; ` +
+				"write the path of a folder there, or leave it empty.",
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if got := problems(t, nil, tc.env); len(got) != 1 || got[0] != tc.want {
+				t.Errorf("got  %q\nwant %s", got, tc.want)
+			}
+		})
+	}
+	cfg := load(t, nil, []string{domains, "HOLDLINE_TLS_ACME_EMAIL=admin@example.com"})
+	if diff := cmp.Diff([]string{"chat.example.com"}, cfg.TLS.ACMEDomains); diff != "" || !cfg.TLS.On() {
+		t.Errorf("on: %v, domains: %s", cfg.TLS.On(), diff)
 	}
 }
 

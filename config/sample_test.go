@@ -82,10 +82,11 @@ func TestSampleLoadsToTheDefaults(t *testing.T) {
 	}
 }
 
-// The examples must be good too: take the comment marks off, except from one of each secret's two forms.
+// The examples must be good too: take the comment marks off, except from one of each secret's two forms and from the
+// certificate files, which go with ACME's settings no more than that.
 func TestSampleExamplesLoad(t *testing.T) {
 	text := regexp.MustCompile(`(?m)^( *)# ([a-z_]+: )`).ReplaceAllString(sampleText(), "$1$2")
-	text = regexp.MustCompile(`(?m)^ +(password|secret)_file: .*\n`).ReplaceAllString(text, "")
+	text = regexp.MustCompile(`(?m)^ +(password|secret|cert|key)_file: .*\n`).ReplaceAllString(text, "")
 	cfg := load(t, []string{"--config", write(t, "c.yaml", text)}, nil)
 	origins := cfg.Origins()
 	for _, s := range table() {

@@ -44,6 +44,13 @@ func table() []setting {
 		{key: "admin_listen", def: "127.0.0.1:8788", help: "where health, metrics and status are served; keep it private", rule: listener()},
 		{key: "base_path", def: "/holdline/v1", help: "path under which the endpoints live", rule: basePath()},
 
+		{key: "tls.cert_file", help: "certificate and its chain in PEM, with which listen speaks TLS itself; read again when it changes", rule: filePath(), sample: "/etc/holdline/fullchain.pem"},
+		{key: "tls.key_file", help: "private key of that certificate in PEM", rule: filePath(), sample: "/etc/holdline/privkey.pem"},
+		{key: "tls.acme_domains", help: "instead of files: names to get a certificate for by itself; port 443 of each must lead to listen, and you agree to the CA's terms", rule: listOf("host names in ASCII without a port, such as chat.example.com", domainName), sample: "chat.example.com"},
+		{key: "tls.acme_email", help: "where the CA writes when something is wrong with a certificate", rule: optional(mailAddress()), sample: "admin@example.com"},
+		{key: "tls.acme_directory", help: "ACME directory of the CA; empty is Let's Encrypt's", rule: optional(acmeDirectory()), sample: "https://acme-staging-v02.api.letsencrypt.org/directory"},
+		{key: "tls.acme_ca_file", help: "certificate in PEM by which the directory itself is trusted, for a CA of your own", rule: filePath(), sample: "/etc/holdline/acme-ca.pem"},
+
 		{key: "wordpress.config", help: "path of wp-config.php, which gives database, prefix, salts and site address unless they are set here", rule: filePath(), sample: "/var/www/html/wp-config.php"},
 		{key: "wordpress.url", help: "address of the site", rule: optional(siteURL()), sample: "https://example.com", wordpress: true},
 		{key: "wordpress.upstream", help: "PHP's web server, for all that is forwarded; empty turns forwarding off", rule: optional(upstream()), sample: "http://127.0.0.1:8080"},
