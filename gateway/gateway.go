@@ -68,6 +68,7 @@ type Gateway struct {
 	proxy     *httputil.ReverseProxy
 	direct    *http.Transport // to the site's own address
 	scripts   []*script       // for browsers
+	front     *front          // nil without TLS of our own
 	listener  net.Listener
 	admin     net.Listener
 	// sameSite heads all answers to requests without an Origin: one map, never
@@ -112,6 +113,10 @@ func New(opt Options) (*Gateway, error) {
 	}
 	g.admission = newAdmission(g.cfg.Limits)
 	g.metrics = newMetrics(g)
+	var err error
+	if g.front, err = newFront(g.cfg, os.LookupEnv, g.metrics, g.log); err != nil {
+		return nil, err
+	}
 	g.lot = park.New(park.Options{
 		Logger: g.log, QueueFrames: g.cfg.Limits.QueueEvents, QueueBytes: int(g.cfg.Limits.QueueBytes),
 		Portable: opt.Portable, OnClose: g.metrics.closed,
@@ -122,7 +127,6 @@ func New(opt Options) (*Gateway, error) {
 		g.proxy.Transport = countedTransport{g.upstream.transport, g.metrics}
 	}
 	g.direct = &http.Transport{IdleConnTimeout: 30 * time.Second}
-	var err error
 	if g.scripts, err = newScripts(); err != nil {
 		return nil, err
 	}
@@ -201,9 +205,10 @@ func (g *Gateway) Run(ctx context.Context) error {
 	below, stopBelow := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBelow()
 	grp, ctx := errgroup.WithContext(ctx)
-	grp.Go(func() error { return serve(public, g.listener) })
+	grp.Go(func() error { return serve(public, g.front.listener(g.listener)) })
 	grp.Go(func() error { return serve(public, g.lot.Listener()) })
 	grp.Go(func() error { return serve(operator, g.admin) })
+	grp.Go(func() error { return g.runTLS(ctx) })
 	grp.Go(func() error { return g.lot.Run(below) })
 	grp.Go(func() error { return g.runBackend(ctx, below) })
 	grp.Go(func() error { return g.runTrim(ctx) })
@@ -229,6 +234,7 @@ func (g *Gateway) server() *http.Server {
 	}
 	s.Protocols.SetHTTP1(true)
 	s.Protocols.SetUnencryptedHTTP2(true) // proxies that speak h2c
+	g.front.prepare(s)
 	return s
 }
 

@@ -73,6 +73,8 @@ type site struct {
 	opt  gateway.Options
 	gw   *gateway.Gateway
 	base string // URL of the gateway with its base path
+	// client is what the transports' clients use.
+	client *http.Client
 	// rewire changes the gateway's backend; nil for nothing.
 	rewire func(*gateway.Backend)
 	stop   func() // ends the gateway, once
@@ -108,7 +110,7 @@ func prepareSite(tb testing.TB, options ...option) *site {
 		}
 		schema = append(schema, b...)
 	}
-	s := &site{tb: tb}
+	s := &site{tb: tb, client: httpClient}
 	s.name, s.db = server.Database(tb, string(schema))
 	s.exec("INSERT INTO wp_options (option_name, option_value) VALUES ('siteurl', ?), ('home', ?), ('timezone_string', 'Europe/Helsinki')", siteURL, siteURL)
 	cfg, err := config.Load([]string{"--listen=127.0.0.1:0", "--admin-listen=localhost:0"}, nil)
@@ -146,7 +148,11 @@ func (s *site) start() {
 	if err := gw.Listen(); err != nil {
 		s.tb.Fatal(err)
 	}
-	s.gw, s.base = gw, "http://"+gw.Addr().String()+opt.Config.BasePath
+	scheme := "http://"
+	if opt.Config.TLS.On() {
+		scheme = "https://"
+	}
+	s.gw, s.base = gw, scheme+gw.Addr().String()+opt.Config.BasePath
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- gw.Run(ctx) }()

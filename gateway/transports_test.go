@@ -53,7 +53,7 @@ type sseClient struct {
 // when it has been told where the present is.
 func openSSE(tb testing.TB, s *site, channels, cursor string) client {
 	tb.Helper()
-	resp, err := httpClient.Get(s.address("sse", channels, cursor))
+	resp, err := s.client.Get(s.address("sse", channels, cursor))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func openWS(tb testing.TB, s *site, channels, cursor string) client {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	conn, _, err := websocket.Dial(ctx, s.address("ws", channels, cursor), &websocket.DialOptions{Subprotocols: []string{"holdline.v1"}})
+	conn, _, err := websocket.Dial(ctx, s.address("ws", channels, cursor), &websocket.DialOptions{Subprotocols: []string{"holdline.v1"}, HTTPClient: s.client})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func openPoll(tb testing.TB, s *site, channels, cursor string) client {
 
 func (c *pollClient) ask() {
 	c.tb.Helper()
-	resp, err := httpClient.Get(c.site.address("poll", c.channels, c.cursor))
+	resp, err := c.site.client.Get(c.site.address("poll", c.channels, c.cursor))
 	if err != nil {
 		c.tb.Fatal(err)
 	}
