@@ -174,6 +174,7 @@ func (c *talker) hears(types ...string) spoken {
 		if err != nil {
 			c.tb.Fatalf("waiting for %v: %v", types, err)
 		}
+		conformsAs(c.tb, "told", b)
 		var f spoken
 		if err := json.Unmarshal(b, &f); err != nil {
 			c.tb.Fatalf("%s: %v", b, err)
@@ -202,8 +203,17 @@ func (s *site) posts(tb testing.TB, path, contentType, body string, asks ...ask)
 	defer resp.Body.Close()
 	var f spoken
 	if resp.StatusCode != http.StatusNoContent {
-		if err := json.NewDecoder(resp.Body).Decode(&f); err != nil {
+		text, err := io.ReadAll(resp.Body)
+		if err != nil {
 			tb.Fatalf("POST %s: %s: %v", path, resp.Status, err)
+		}
+		if err := json.Unmarshal(text, &f); err != nil {
+			tb.Fatalf("POST %s: %s: %s: %v", path, resp.Status, text, err)
+		}
+		if f.Type == "" {
+			conforms(tb, "error", text)
+		} else {
+			conforms(tb, "answer", text)
 		}
 	}
 	return resp, f

@@ -83,6 +83,7 @@ func (c *sseClient) next() chat.Event {
 		}
 		for line := range strings.SplitSeq(string(block), "\n") {
 			if data, ok := strings.CutPrefix(line, "data: "); ok {
+				conformsAs(c.tb, "event", []byte(data))
 				return decode(c.tb, []byte(data))
 			}
 		}
@@ -109,6 +110,7 @@ func openWS(tb testing.TB, s *site, channels, cursor string) client {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	conforms(tb, "told", b)
 	if e := decode(tb, b); e.Type != chat.TypeHello {
 		tb.Fatalf("first frame: %s", b)
 	}
@@ -123,6 +125,7 @@ func (c *wsClient) next() chat.Event {
 	if err != nil {
 		c.tb.Fatal("WebSocket:", err)
 	}
+	conformsAs(c.tb, "told", b)
 	return decode(c.tb, b)
 }
 
@@ -155,8 +158,13 @@ func (c *pollClient) ask() {
 		Cursor string
 		Events []chat.Event
 	}
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || resp.StatusCode != http.StatusOK {
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
 		c.tb.Fatal("poll:", resp.Status, err)
+	}
+	conforms(c.tb, "poll", text)
+	if err := json.Unmarshal(text, &answer); err != nil {
+		c.tb.Fatal(err)
 	}
 	if answer.Cursor == "" {
 		c.tb.Fatal("poll: no cursor")

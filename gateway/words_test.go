@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"holdline/config"
+	"holdline/docs/protocol"
 	"holdline/internal/chat"
 )
 
@@ -16,6 +17,10 @@ import (
 var smallLimits = config.Limits{Message: 256, Signal: 300, Sends: 10}
 
 func TestWordsAreRefusedWithASentence(t *testing.T) {
+	schemas, err := protocol.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
 	long := strings.Repeat("x", 257)
 	for text, want := range map[string]string{
 		`{"type":"send","channel":"wplc/1","client_id":"12345678","body":"Hi","unknown":[{}]}`:               "",
@@ -63,6 +68,11 @@ func TestWordsAreRefusedWithASentence(t *testing.T) {
 		`{"type":"send","body":"` + strings.Repeat("x", 3000) + `"}`:                                                             "at most 2648 bytes",
 	} {
 		_, refused := parseWord([]byte(text), "", smallLimits)
+		// Bounds that are settings, and what is answered before this, are not the schema's.
+		its := !strings.Contains(want, "limits.") && !strings.Contains(want, "at most") && !strings.Contains(text, "ping")
+		if err := schemas.Check("said", []byte(text)); its && (err == nil) != (refused == nil) {
+			t.Errorf("%s: refused: %v; docs/protocol/said.schema.json says: %v", text, refused, err)
+		}
 		switch {
 		case want == "" && refused != nil:
 			t.Errorf("%s: refused: %s", text, refused.Text)
