@@ -83,7 +83,30 @@ func (d *database) fill(ctx context.Context, schema string, channels int) error 
 	if d.insert, err = d.root.PrepareContext(ctx, insertRow); err != nil {
 		return fmt.Errorf("prepare the writer: %w", err)
 	}
-	return nil
+	return d.awaitAlone(ctx)
+}
+
+// awaitAlone waits until the connections that have made the tables are gone.
+// MariaDB counts a connection's good-bye (COM_QUIT) among the questions, and
+// reads it when it gets round to it, which may be while others' are counted.
+func (d *database) awaitAlone(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		d.inserts.Add(1)
+		var name string
+		var connected int
+		err := d.root.QueryRowContext(ctx, "SHOW GLOBAL STATUS LIKE 'Threads_connected'").Scan(&name, &connected)
+		if err != nil {
+			return fmt.Errorf("wait for the connections that made the tables to end: %w", err)
+		}
+		if connected == 1 {
+			return nil
+		}
+		if err := sleep(ctx, 5*time.Millisecond); err != nil {
+			return fmt.Errorf("%d connections to the database, want the writer's alone: %w", connected, err)
+		}
+	}
 }
 
 // openChats inserts n active sessions (status 3) with the ids 1 to n.
