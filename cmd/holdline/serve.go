@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -42,7 +43,20 @@ func serve(ctx context.Context, p program) error {
 		log.Warn("there is no secret: tokens, visitor cookies and the companion plugin are refused, WordPress logins work; set auth.secret_file")
 	}
 	defer log.Info("holdline has stopped")
+	defer afterStart(log).Stop()
 	return g.Run(ctx)
+}
+
+// startTime is when the site has been read, on any machine that is well.
+const startTime = 3 * time.Second
+
+// afterStart gives back what only the start has needed.
+func afterStart(log *slog.Logger) *time.Timer {
+	return time.AfterFunc(startTime, func() {
+		if err := forgetStart(); err != nil {
+			log.Debug("more of the program stays in memory than it needs", "error", err)
+		}
+	})
 }
 
 // packMemory collects garbage twice as often as Go would by itself. The heap is
