@@ -90,9 +90,24 @@ func (b *bench) alone(ctx context.Context, round int) error {
 			}
 		}
 	}
-	if b.wants("queries") && round == 1 {
+	if round > 1 {
+		return nil
+	}
+	if b.wants("queries") {
 		at := place{transport: overSSE, server: b.holdline.Name(), round: round}
-		return b.with(ctx, b.holdline, at, "queries", b.queries)
+		if err := b.with(ctx, b.holdline, at, "queries", b.queries); err != nil {
+			return err
+		}
+	}
+	if b.wants("start") {
+		if err := b.start(ctx); err != nil {
+			return fmt.Errorf("start: %w", err)
+		}
+	}
+	if b.wants(upgradeScenario) {
+		if err := b.upgrade(ctx); err != nil {
+			return fmt.Errorf("upgrade: %w", err)
+		}
 	}
 	return nil
 }

@@ -26,6 +26,7 @@ type fleet struct {
 	start    time.Time // zero of all sample times
 
 	delivered atomic.Int64 // messages read so far
+	held      atomic.Int64 // clients that the server holds now
 	lost      atomic.Int64 // clients that ended after they had been held
 	reason    atomic.Pointer[error]
 }
@@ -51,6 +52,23 @@ type fleetPlan struct {
 	loops    int // threads that read
 	// wire makes one client's protocol; scratch is lent by its loop.
 	wire func(channel int, scratch *[]byte) wire
+	// roam, in the place of wire, is for clients that come back whenever their
+	// connection ends: the protocol of client's next one, by its journey.
+	roam func(client, channel int, scratch *[]byte, trip *journey) wire
+}
+
+// client lays out client i of the plan.
+func (p *fleetPlan) client(i int, scratch *[]byte) *client {
+	c := &client{server: p.server, index: uint32(i)}
+	channel := i%p.channels + 1
+	if p.roam == nil {
+		c.wire = p.wire(channel, scratch)
+		return c
+	}
+	c.trip = &journey{client: c.index}
+	c.again = func() wire { return p.roam(i, channel, scratch, c.trip) }
+	c.wire = c.again()
+	return c
 }
 
 // openFleet connects all clients and returns when the server holds the last; it
@@ -99,7 +117,7 @@ func (f *fleet) open(ctx context.Context, p fleetPlan, opened <-chan error) erro
 			}
 		}
 		l := f.loops[i%len(f.loops)]
-		if err := l.connect(p.server, uint32(i), p.wire(i%p.channels+1, &l.scratch)); err != nil {
+		if err := l.connect(p.client(i, &l.scratch)); err != nil {
 			return err
 		}
 	}
@@ -152,6 +170,15 @@ func (f *fleet) samples() []sample {
 	var all []sample
 	for _, l := range f.loops {
 		all = append(all, l.take()...)
+	}
+	return all
+}
+
+// tripLog takes what the journeys have noted since the last call.
+func (f *fleet) tripLog() tripLog {
+	var all tripLog
+	for _, l := range f.loops {
+		all.add(l.takeLog())
 	}
 	return all
 }

@@ -22,9 +22,11 @@ type loop struct {
 	opened chan<- error
 	done   chan struct{}
 
-	mu      sync.Mutex // over all below: connect and Close come from outside
-	clients map[int32]*client
+	mu      sync.Mutex              // over all below: connect and Close come from outside
+	clients map[int32]*client       // nil once the loop is closed
+	away    map[*client]*time.Timer // those that will come back
 	record  []sample
+	log     tripLog
 	buf     [64 << 10]byte
 	scratch []byte
 	request []byte
@@ -34,11 +36,14 @@ type loop struct {
 	now     time.Duration
 }
 
-// client is one socket.
+// client is one socket, or with a journey one after another.
 type client struct {
-	wire  wire
-	index uint32
-	state clientState
+	server netip.AddrPort
+	wire   wire
+	index  uint32
+	state  clientState
+	trip   *journey    // nil for one that stays at home
+	again  func() wire // the protocol of the next connection
 }
 
 type clientState uint8
@@ -61,7 +66,7 @@ func newLoop(f *fleet, opened chan<- error) (*loop, error) {
 	}
 	l := &loop{
 		fleet: f, epoll: fd, file: os.NewFile(uintptr(fd), "epoll"), opened: opened,
-		done: make(chan struct{}), clients: map[int32]*client{},
+		done: make(chan struct{}), clients: map[int32]*client{}, away: map[*client]*time.Timer{},
 	}
 	l.turn.payload = func(p []byte) { eachMark(p, l.read) }
 	raw, err := l.file.SyscallConn()
@@ -92,18 +97,24 @@ func (l *loop) run(raw syscall.RawConn) {
 }
 
 // connect starts a client; its outcome goes to opened.
-func (l *loop) connect(server netip.AddrPort, index uint32, w wire) error {
+func (l *loop) connect(c *client) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.dial(c)
+}
+
+// dial begins a client's connection. The caller has the lock.
+func (l *loop) dial(c *client) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("make a socket: %w", err)
 	}
-	if err := dial(fd, sourceAddress(int(index)), server); err != nil {
+	if err := dial(fd, sourceAddress(int(c.index)), c.server); err != nil {
 		unix.Close(fd)
 		return err
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.clients[int32(fd)] = &client{wire: w, index: index}
+	c.state = connecting
+	l.clients[int32(fd)] = c
 	event := unix.EpollEvent{Events: unix.EPOLLOUT, Fd: int32(fd)}
 	if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &event); err != nil {
 		return fmt.Errorf("watch a socket: %w", err)
@@ -176,8 +187,12 @@ func (l *loop) ask(fd int, c *client) error {
 }
 
 func (l *loop) hold(c *client) {
-	if c.state != held {
-		c.state = held
+	if c.state == held {
+		return
+	}
+	c.state = held
+	l.fleet.held.Add(1)
+	if c.trip == nil || c.trip.begin(&l.log, time.Since(l.fleet.start)) {
 		l.opened <- nil // has room for every client's one outcome
 	}
 }
@@ -231,10 +246,44 @@ func (l *loop) end(fd int32, c *client, err error) {
 	unix.Close(int(fd))
 	delete(l.clients, fd)
 	if c.state == held {
+		l.fleet.held.Add(-1)
+	}
+	switch {
+	case c.trip != nil && c.trip.begun:
+		l.sendAway(c, err)
+	case c.state == held:
 		l.fleet.dropped(err)
-	} else {
+	default:
 		l.opened <- err
 	}
+}
+
+// sendAway has a client come back when its journey says so.
+func (l *loop) sendAway(c *client, err error) {
+	wait := c.trip.end(&l.log, c.state == held, time.Since(l.fleet.start), err)
+	c.state = connecting
+	l.away[c] = time.AfterFunc(wait, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.clients == nil || l.away[c] == nil {
+			return
+		}
+		delete(l.away, c)
+		c.wire = c.again()
+		c.trip.connect(time.Since(l.fleet.start))
+		if err := l.dial(c); err != nil {
+			l.sendAway(c, err)
+		}
+	})
+}
+
+// takeLog returns what the journeys have noted and forgets it.
+func (l *loop) takeLog() tripLog {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	log := l.log
+	l.log = tripLog{}
+	return log
 }
 
 // watch begins or stops to read from all sockets. A socket outside the set does
@@ -268,8 +317,13 @@ func (l *loop) take() []sample {
 func (l *loop) Close() {
 	l.file.Close()
 	<-l.done
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, timer := range l.away {
+		timer.Stop()
+	}
 	for fd := range l.clients {
 		unix.Close(int(fd))
 	}
-	l.clients = nil
+	l.clients, l.away = nil, nil
 }

@@ -43,7 +43,7 @@ func TestRun(t *testing.T) {
 	var out bytes.Buffer
 	err = run(t.Context(), []string{
 		"--holdline", program, "--schema", schemaFolder, "--json", path, "--rounds=1", "--settle=1ms",
-		"--scenario=fanout,leave,latency", "--clients=20", "--channels=4", "--messages=8", "--every=30ms",
+		"--scenario=fanout,leave,latency,start", "--starts=2", "--clients=20", "--channels=4", "--messages=8", "--every=30ms",
 		"--idle-clients=1", "--latency-clients=5", "--latency-messages=4",
 	}, &out, t.Output())
 	if err != nil {
@@ -70,6 +70,11 @@ func TestRun(t *testing.T) {
 			if !measured || value != want {
 				t.Errorf("%s %s: %g (measured: %v), want %g", transport, metric, value, measured, want)
 			}
+		}
+	}
+	for _, metric := range []string{"exec to ready, p50", "rss without clients", "size of the program"} {
+		if got["all start "+metric] <= 0 {
+			t.Errorf("start: %s is %g", metric, got["all start "+metric])
 		}
 	}
 	left, err := os.ReadDir(temp)

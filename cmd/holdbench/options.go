@@ -30,6 +30,12 @@ type options struct {
 	latencyMessages int
 	slowClients     int
 	slowStalled     int
+	upgradeClients  int
+	upgradeChannels int
+	upgradeRate     int
+	upgrades        int
+	restarts        int
+	starts          int
 	rounds          int
 	loops           int
 	visitors        int
@@ -50,8 +56,11 @@ type options struct {
 func allTransports() []string { return []string{overSSE, overPoll, overWS} }
 
 func allScenarios() []string {
-	return []string{"memory", "fanout", "leave", "idle", "latency", "slow", "queries"}
+	return []string{"memory", "fanout", "leave", "idle", "latency", "slow", "queries", "start"}
 }
+
+// upgradeScenario is measured only when it is asked for: it takes minutes.
+const upgradeScenario = "upgrade"
 
 // siteScenario runs alone: it brings a WordPress of its own.
 const siteScenario = "site"
@@ -73,7 +82,7 @@ func parseOptions(args []string, out io.Writer) (options, error) {
 	f.StringVar(&o.schema, "schema", "testdata/schema", "folder with wordpress.sql and wplc-8.sql")
 	f.StringVar(&o.peer, "peer", "", "measure nchan beside it, alternating")
 	f.StringSliceVar(&o.transports, "transport", allTransports(), "what to measure over")
-	f.StringSliceVar(&o.scenarios, "scenario", allScenarios(), "what to measure; site, alone, is a real WordPress")
+	f.StringSliceVar(&o.scenarios, "scenario", allScenarios(), "what to measure; also upgrade, and site, alone, which is a real WordPress")
 	f.IntVar(&o.rounds, "rounds", 3, "how often; the table has the medians")
 	f.IntVar(&o.clients, "clients", 10000, "held clients")
 	f.IntVar(&o.channels, "channels", 1, "channels they are spread over (1: each row goes to all)")
@@ -87,6 +96,12 @@ func parseOptions(args []string, out io.Writer) (options, error) {
 	f.IntVar(&o.latencyMessages, "latency-messages", 100, "rows of the latency and the site scenario, of each kind")
 	f.IntVar(&o.slowClients, "slow-clients", 400, "clients of the slow scenario that keep reading")
 	f.IntVar(&o.slowStalled, "slow-stalled", 100, "clients of the slow scenario that stop")
+	f.IntVar(&o.upgradeClients, "upgrade-clients", 5000, "held clients of the upgrade scenario, over all transports")
+	f.IntVar(&o.upgradeChannels, "upgrade-channels", 1000, "channels they are spread over")
+	f.IntVar(&o.upgradeRate, "upgrade-rate", 50, "rows a second of the upgrade scenario")
+	f.IntVar(&o.upgrades, "upgrades", 3, "times Holdline is upgraded under them (SIGUSR2)")
+	f.IntVar(&o.restarts, "restarts", 3, "times it is restarted (SIGTERM, and a new process)")
+	f.IntVar(&o.starts, "starts", 10, "processes of the start scenario")
 	f.IntVar(&o.loops, "loops", 1, "threads that read the clients' sockets")
 	f.IntVar(&o.visitors, "visitors", 200, "visitors of the site scenario")
 	f.IntVar(&o.children, "children", 5, "PHP workers of the site scenario")
@@ -122,6 +137,12 @@ func (o *options) validate() error {
 		{"latency-clients", o.latencyClients, 1, maxClients},
 		{"slow-clients", o.slowClients, 1, maxClients / 2},
 		{"slow-stalled", o.slowStalled, 1, maxClients / 2},
+		{"upgrade-clients", o.upgradeClients, 1, maxClients},
+		{"upgrade-channels", o.upgradeChannels, 1, maxClients},
+		{"upgrade-rate", o.upgradeRate, 1, 1000},
+		{"upgrades", o.upgrades, 0, 100},
+		{"restarts", o.restarts, 0, 100},
+		{"starts", o.starts, 1, 1000},
 		{"messages", o.messages, 1, 1000},
 		{"latency-messages", o.latencyMessages, 1, 10000},
 		{"size", o.size, 16, 60000},
@@ -144,8 +165,8 @@ func (o *options) validate() error {
 		if s == siteScenario && len(o.scenarios) > 1 {
 			wrong = append(wrong, errors.New("--scenario: site runs alone"))
 		}
-		if s != siteScenario && !slices.Contains(allScenarios(), s) {
-			wrong = append(wrong, fmt.Errorf("--scenario: %q is none of %q", s, append(allScenarios(), siteScenario)))
+		if known := append(allScenarios(), upgradeScenario, siteScenario); !slices.Contains(known, s) {
+			wrong = append(wrong, fmt.Errorf("--scenario: %q is none of %q", s, known))
 		}
 	}
 	if o.peer != "" && o.peer != "nchan" {
@@ -167,7 +188,7 @@ func (o *options) validate() error {
 
 // most is the number of clients that the process must be able to hold.
 func (o *options) most() int {
-	return max(o.clients, o.idleClients, o.latencyClients, o.slowClients+o.slowStalled)
+	return max(o.clients, o.idleClients, o.latencyClients, o.slowClients+o.slowStalled, o.upgradeClients)
 }
 
 // checkFiles fails when this process may not open a file for each client. Go

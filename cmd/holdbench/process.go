@@ -43,6 +43,10 @@ func startProcess(name, log string, cmd *exec.Cmd) (*process, error) {
 	return p, nil
 }
 
+// readyPause is the time between two looks whether a process is ready. It is
+// short since it adds to the start's time.
+const readyPause = 2 * time.Millisecond
+
 // await calls ready until it is true, for a minute at most.
 func (p *process) await(ctx context.Context, ready func(context.Context) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
@@ -53,7 +57,7 @@ func (p *process) await(ctx context.Context, ready func(context.Context) bool) e
 			return fmt.Errorf("%s ended at its start: %w: %s", p.name, p.err, p.lastWords())
 		default:
 		}
-		if err := sleep(ctx, 20*time.Millisecond); err != nil {
+		if err := sleep(ctx, readyPause); err != nil {
 			return fmt.Errorf("%s does not answer: %w: %s", p.name, err, p.lastWords())
 		}
 	}

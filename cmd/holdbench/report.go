@@ -32,9 +32,10 @@ type measure struct {
 
 // report gathers the figures of a run, in order.
 type report struct {
-	Conditions map[string]any `json:"conditions"`
-	Measures   []measure      `json:"measures"`
-	Summary    []line         `json:"summary"`
+	Conditions map[string]any  `json:"conditions"`
+	Measures   []measure       `json:"measures"`
+	Summary    []line          `json:"summary"`
+	Upgrade    []upgradeReport `json:"upgrade,omitempty"`
 }
 
 // line is the median of a metric over the rounds, for each server.
@@ -74,6 +75,13 @@ func bars() []bar {
 		{scenario: "latency", metric: "wake missing"},
 		{scenario: "slow", metric: "p99 beside stopped / alone", high: 1.2},
 		{scenario: "slow", metric: "beside stopped: missing"},
+		{scenario: "start", metric: "exec to ready, p50", high: 200},
+		{scenario: "start", metric: "rss without clients", high: 20},
+		{scenario: "start", metric: "size of the program", high: 20},
+		{scenario: "upgrade", metric: "lost"},
+		{scenario: "upgrade", metric: "repeated"},
+		{scenario: "upgrade", metric: "refused connects"},
+		{scenario: "upgrade", metric: "never came back"},
 		{scenario: "queries", metric: "one chat, rows flowing, most / one client", low: 0.95, high: 1.05},
 		{scenario: "queries", metric: "one chat, quiet, most / one client", low: 0.95, high: 1.05},
 		{scenario: "queries", metric: "a chat each, rows flowing, most / one client", low: 0.95, high: 1.05},
@@ -170,6 +178,11 @@ func (r *report) table(w io.Writer) error {
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("print the table: %w", err)
+	}
+	for i := range r.Upgrade {
+		if err := r.Upgrade[i].histogram(w); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -129,16 +129,30 @@ func (h *holdline) Stop() error { return h.process.stop() }
 
 // Wire makes the client's side of a transport on one chat.
 func (h *holdline) Wire(transport string, channel int, scratch *[]byte) wire {
-	channels := "wplc/" + strconv.Itoa(channel)
+	return h.resume(transport, channel, scratch, nil)
+}
+
+// resume is Wire for a client that goes on from where its journey has come to;
+// nil is for one that stays at home.
+func (h *holdline) resume(transport string, channel int, scratch *[]byte, trip *journey) wire {
+	channels, from := "wplc/"+strconv.Itoa(channel), ""
+	if trip != nil && trip.cursor != "" {
+		from = "&cursor=" + trip.cursor
+	}
 	switch transport {
 	case overSSE:
-		return &sseWire{request: h.get("sse?channels="+channels, "Accept: text/event-stream\r\n"), scratch: scratch}
+		return &sseWire{request: h.get("sse?channels="+channels+from, "Accept: text/event-stream\r\n"), scratch: scratch, trip: trip}
 	case overWS:
-		return &wsWire{request: h.get("ws?channels="+channels, wsUpgrade+"Sec-WebSocket-Protocol: holdline.v1\r\n")}
+		return &wsWire{request: h.get("ws?channels="+channels+from, wsUpgrade+"Sec-WebSocket-Protocol: holdline.v1\r\n"), trip: trip}
 	}
-	poll := "poll?wait=25&channels=" + channels
+	first, poll := "poll?channels="+channels+from, "poll?wait=25&channels="+channels
+	if from != "" {
+		// Not to be held, once: only an answer tells that it is back.
+		first += "&wait=0"
+	}
 	return &pollWire{
-		first: h.get(poll, ""),
+		first: h.get(first, ""),
+		trip:  trip,
 		next: func(dst []byte, prev *answer) ([]byte, error) {
 			cursor, ok := topString(prev.body, "cursor")
 			if !ok {

@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strconv"
@@ -53,8 +54,20 @@ func serveStub() error {
 	public.HandleFunc("POST "+basePath+"/wake", s.wake)
 	ended := make(chan error, 2)
 	go func() { ended <- http.ListenAndServe(os.Getenv("HOLDLINE_ADMIN_LISTEN"), admin) }()
-	go func() { ended <- http.ListenAndServe(os.Getenv("HOLDLINE_LISTEN"), public) }()
+	go func() { ended <- servePublic(public) }()
 	return <-ended
+}
+
+// servePublic takes the socket that it was started with (sd_listen_fds(3)).
+func servePublic(public http.Handler) error {
+	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) || os.Getenv("LISTEN_FDS") != "1" {
+		return http.ListenAndServe(os.Getenv("HOLDLINE_LISTEN"), public)
+	}
+	l, err := net.FileListener(os.NewFile(3, os.Getenv("LISTEN_FDNAMES")))
+	if err != nil {
+		return err
+	}
+	return http.Serve(l, public)
 }
 
 // allowed wants the bench's token.
@@ -135,7 +148,7 @@ func (s *stub) sse(w http.ResponseWriter, r *http.Request, chat int) {
 		http.Error(w, err.Error(), http.StatusBadGateway)
 		return
 	}
-	fmt.Fprint(w, ": hello\nretry: 3000\n\n")
+	fmt.Fprint(w, ": hello\nretry: 30\n\n")
 	for flush := http.NewResponseController(w).Flush; flush() == nil; {
 		var events []string
 		if events, id, err = s.after(r.Context(), chat, id); err != nil {

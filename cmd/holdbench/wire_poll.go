@@ -19,6 +19,7 @@ type pollWire struct {
 	next func(dst []byte, prev *answer) ([]byte, error)
 	// holdsFirst tells that the server holds the first poll, too.
 	holdsFirst bool
+	trip       *journey // nil for a client that never comes back
 
 	raw     pending
 	head    head
@@ -89,10 +90,15 @@ func (w *pollWire) answered(body []byte, t *turn) error {
 	default:
 		return w.head.refused(body)
 	}
-	if w.head.closing {
+	if w.head.closing && w.trip == nil {
 		return errors.New("the server closes a connection that polls")
 	}
 	t.payload(body)
+	if w.trip != nil {
+		if err := w.trip.readAnswer(body, w.head.closing); err != nil {
+			return err
+		}
+	}
 	var err error
 	t.reply, err = w.next(t.reply, &answer{head: w.head, body: body})
 	t.held = true

@@ -11,9 +11,10 @@ type sseWire struct {
 	started bool
 	chunked bool
 	chunks  chunks
-	raw     pending // before the head is complete
-	text    pending // decoded, up to the next blank line
-	scratch *[]byte // shared by a loop's wires, one of which runs at a time
+	raw     pending  // before the head is complete
+	text    pending  // decoded, up to the next blank line
+	scratch *[]byte  // shared by a loop's wires, one of which runs at a time
+	trip    *journey // nil for a client that never comes back
 }
 
 func (w *sseWire) open(dst []byte) ([]byte, bool) { return append(dst, w.request...), false }
@@ -44,7 +45,7 @@ func (w *sseWire) feed(in []byte, t *turn) error {
 		in = decoded
 	}
 	in = w.text.join(in)
-	if err := w.text.keep(in[eachEvent(in, t.payload):]); err != nil {
+	if err := w.text.keep(in[eachEvent(in, w.trip, t.payload):]); err != nil {
 		return err
 	}
 	if w.chunks.ended {
@@ -56,7 +57,7 @@ func (w *sseWire) feed(in []byte, t *turn) error {
 // eachEvent calls payload with every line of data in the complete events at the
 // front of text and returns the length of these events. Lines end with LF or
 // CR LF, which is what servers write (the standard also knows CR alone).
-func eachEvent(text []byte, payload func([]byte)) int {
+func eachEvent(text []byte, trip *journey, payload func([]byte)) int {
 	done := 0
 	for at := 0; ; {
 		n := bytes.IndexByte(text[at:], '\n')
@@ -67,6 +68,9 @@ func eachEvent(text []byte, payload func([]byte)) int {
 		at += n + 1
 		if len(line) == 0 {
 			emitData(text[done:at], payload)
+			if trip != nil {
+				trip.readEvent(text[done:at])
+			}
 			done = at
 		}
 	}

@@ -26,6 +26,7 @@ type wsWire struct {
 	request []byte
 	started bool
 	raw     pending
+	trip    *journey // nil for a client that never comes back
 }
 
 func (w *wsWire) open(dst []byte) ([]byte, bool) { return append(dst, w.request...), false }
@@ -59,6 +60,11 @@ func (w *wsWire) feed(in []byte, t *turn) error {
 		}
 		if err := wsTake(opcode, payload, t); err != nil {
 			return err
+		}
+		if opcode == wsText && w.trip != nil {
+			if err := w.trip.readFrame(payload); err != nil {
+				return err
+			}
 		}
 		in = in[n:]
 	}
