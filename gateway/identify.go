@@ -59,8 +59,7 @@ func (g *Gateway) identify(ctx context.Context, b *Backend, r *http.Request, fro
 			return nil, &refusal{http.StatusUnauthorized, "token", err.Error()}
 		}
 		g.metrics.auth.WithLabelValues("token", "accepted").Inc()
-		id.viewer.Granted, id.viewer.Name = claims.Channels, claims.Subject
-		id.viewer.TokenUser = tokenUser(claims.Subject)
+		id.viewer.Granted, id.viewer.TokenUser = claims.Channels, tokenUser(claims.Subject)
 		id.user, id.ambient = userKey(0, claims.Subject), ambient
 		id.until(claims.Expires)
 	}
@@ -110,7 +109,7 @@ func (g *Gateway) identifyLogin(ctx context.Context, b *Backend, r *http.Request
 	case err == nil:
 		g.metrics.auth.WithLabelValues("cookie", "accepted").Inc()
 		id.grant.session = session
-		id.viewer.UserID, id.viewer.Name = session.UserID, session.Login
+		id.viewer.UserID = session.UserID
 		id.user = userKey(session.UserID, "")
 		id.ambient = true
 		return nil

@@ -180,7 +180,7 @@ func (s *speech) speaker(ctx context.Context, by *voice, w *word) (*Feed, chat.P
 
 // role asks the source, and not for every message of a burst.
 func (s *speech) role(ctx context.Context, feed *Feed, v chat.Viewer, channel, name, as string) (chat.Party, *chat.Refusal) {
-	key := roleKey{v.UserID, v.TokenUser, v.Name, v.HasGrant(channel), slices.Contains(v.Granted, channel), channel, as}
+	key := roleKey{v.UserID, v.TokenUser, v.HasGrant(channel), slices.Contains(v.Granted, channel), channel, as}
 	if r, ok := s.roles.get(key, time.Now()); ok {
 		return r.party, r.refused
 	}
@@ -199,7 +199,6 @@ func (s *speech) role(ctx context.Context, feed *Feed, v chat.Viewer, channel, n
 // roleKey is all that a source's answer depends on.
 type roleKey struct {
 	user, tokenUser int64
-	name            string
 	granted, exact  bool // by the channel's own name, not by source/*
 	channel, as     string
 }

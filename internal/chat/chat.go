@@ -137,8 +137,6 @@ func clip(s string) string {
 type Viewer struct {
 	// UserID is the WordPress user of a verified login cookie, 0 for none.
 	UserID int64
-	// Name is for people: the login, the token's subject. Never a key.
-	Name string
 	// Granted are channels that a token or a visitor binding names outright.
 	// "source/*" grants a whole source.
 	Granted []string

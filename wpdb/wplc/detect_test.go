@@ -150,8 +150,8 @@ func TestMayRead(t *testing.T) {
 	site5.caps = site8.caps
 
 	everything := []string{"41", "46", "999", "41/agent", "agents"}
-	user := func(id int64) chat.Viewer { return chat.Viewer{UserID: id, Name: "user"} }
-	grant := func(channels ...string) chat.Viewer { return chat.Viewer{Name: "token", Granted: channels} }
+	user := func(id int64) chat.Viewer { return chat.Viewer{UserID: id} }
+	grant := func(channels ...string) chat.Viewer { return chat.Viewer{Granted: channels} }
 	for name, tc := range map[string]struct {
 		version int
 		viewer  chat.Viewer

@@ -28,7 +28,7 @@ func TestWhoSpeaks(t *testing.T) {
 	site, root := newSite8(t)
 	exec(t, root, "INSERT INTO wp_usermeta (user_id, meta_key, meta_value) VALUES (7, 'wplc_ma_agent', '1'), (8, 'wplc_ma_agent', '0')")
 	s := detect(t, site)
-	login := chat.Viewer{UserID: 7, Name: "kim"}
+	login := chat.Viewer{UserID: 7}
 	cookie := chat.Viewer{Granted: []string{"wplc/41"}}
 	page := chat.Viewer{Granted: []string{"wplc/*"}, TokenUser: 7}
 	both := chat.Viewer{UserID: 7, Granted: []string{"wplc/41"}}
