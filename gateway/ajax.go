@@ -233,29 +233,29 @@ func (a *ajax) appear(loop wplc.Loop, pass *pass) {
 	if channel == "" {
 		return // a dashboard
 	}
-	by := &voice{as: chat.KindVisitor}
+	viewer, as := chat.Viewer{}, asVisitor
 	if loop.Agent {
-		by = &voice{as: chat.KindAgent, viewer: chat.Viewer{UserID: loop.UserID}}
+		viewer, as = chat.Viewer{UserID: loop.UserID}, asAgent
 	}
 	channels := []string{channel}
-	a.at.speech.enter(pass, a.at.speech.listener(a.c.Request().Context(), by, channels), channels)
+	a.at.speech.enter(pass, a.at.speech.listener(a.c.Request().Context(), viewer, as, channels), channels)
 }
 
 // park counts the request in and hands it to the loops. A loop for which there
 // is no room is answered with nothing: an error would be printed into the chat.
 func (a *ajax) park(loop wplc.Loop, answers poll.Loop, how string) error {
 	from, _ := netip.ParseAddr(a.c.RealIP())
-	pass, err := a.g.admission.enter(from, a.id.user, a.id.grant)
+	pass, err := a.g.admission.enter(from, a.id.user, a.id.over, a.id.grant)
 	if err != nil {
 		a.g.metrics.refused.WithLabelValues(a.g.judge(err).reason).Inc()
 		return a.empty()
 	}
 	a.parked = true
 	if how != silent {
-		a.appear(loop, pass)
+		a.appear(loop, &pass)
 	}
 	a.g.metrics.loops.WithLabelValues(loop.Action, how).Inc()
-	return a.at.loops.Serve(a.c.Response(), a.c.Request(), poll.LoopRequest{Loop: answers, Pass: pass, Header: a.heads()})
+	return a.at.loops.Serve(a.c.Response(), a.c.Request(), poll.LoopRequest{Loop: answers, Pass: &pass, Header: a.heads()})
 }
 
 // empty is what PHP answers when nothing came.

@@ -93,11 +93,11 @@ func (k *checks) servePage(c echo.Context) error {
 }
 
 // enter makes room for one held check.
-func (k *checks) enter(c echo.Context) (*pass, error) {
+func (k *checks) enter(c echo.Context) (pass, error) {
 	from, _ := netip.ParseAddr(c.RealIP())
-	p, err := k.admission.enter(from, "", grant{})
+	p, err := k.admission.enter(from, "", overLoop, grant{})
 	if err != nil {
-		return nil, &refusal{http.StatusServiceUnavailable, "limit_check", "too many checks are running; try again in half a minute"}
+		return pass{}, &refusal{http.StatusServiceUnavailable, "limit_check", "too many checks are running; try again in half a minute"}
 	}
 	return p, nil
 }
@@ -290,7 +290,7 @@ func (k *checks) whyRefused(check string) string {
 // checkSocket is one held WebSocket of a check.
 type checkSocket struct {
 	g             *Gateway
-	pass          *pass
+	pass          pass
 	session       ws.Session
 	began, beaten time.Time // beaten is of Alarm alone
 	words         int       // of Received alone

@@ -36,6 +36,7 @@ func (e *refusal) expected() bool {
 type identity struct {
 	viewer  chat.Viewer
 	grant   grant
+	over    transport
 	user    string // what per_user counts by
 	ambient bool   // rests on cookies, at least in part
 	// doubt is why a credential was not accepted; it is told when what remains
@@ -51,7 +52,7 @@ const TokenCookie = "holdline_token"
 // client chose to send it; bad cookies may be left over and only count as none.
 // The caller releases the grant.
 func (g *Gateway) identify(ctx context.Context, b *Backend, r *http.Request, from netip.Addr, now time.Time) (*identity, error) {
-	id := &identity{grant: grant{over: transportOf(r)}}
+	id := &identity{over: transportOf(r)}
 	if text, ambient := tokenOf(r); text != "" {
 		claims, err := g.keys.Verify(text, now)
 		if err != nil {

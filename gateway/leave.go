@@ -41,7 +41,7 @@ func (g *Gateway) revoke(each func(func(hub.Subscriber)), now time.Time) {
 		if !ok {
 			return
 		}
-		if p, ok := l.Pass().(*pass); ok && p.grant.ended(now) {
+		if p, ok := l.Pass().(interface{ ended(time.Time) bool }); ok && p.ended(now) {
 			l.End(park.ReasonRevoked, 0)
 		}
 	})

@@ -7,7 +7,6 @@ import (
 	"path"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"holdline/config"
@@ -25,29 +24,18 @@ type admission struct {
 	// loopTime is how long loops were held, all together, until loopsAt.
 	loopTime time.Duration
 	loopsAt  time.Time
-	address  map[netip.Addr]*tally
-	user     map[string]*tally
+	tallies  map[string]*tally
 }
 
-// tally counts the connections of one address or user. Passes point at it, so
-// that none of them keeps the key.
+// tally counts the connections of one address or user. Passes point at it, and so
+// have its key without keeping one of their own.
 type tally struct {
-	n      int
-	forget func() // takes it off its map
+	key string
+	n   int
 }
 
 func newAdmission(l config.Limits) *admission {
-	return &admission{limits: l, address: make(map[netip.Addr]*tally), user: make(map[string]*tally)}
-}
-
-// tallyOf finds or makes the tally of a key.
-func tallyOf[K comparable](m map[K]*tally, key K) *tally {
-	t := m[key]
-	if t == nil {
-		t = &tally{forget: func() { delete(m, key) }}
-		m[key] = t
-	}
-	return t
+	return &admission{limits: l, tallies: make(map[string]*tally)}
 }
 
 // overLimit is a refusal that names the limit.
@@ -63,31 +51,44 @@ func (e *overLimit) Error() string {
 
 // enter admits one connection and returns its pass, or an *overLimit. user is
 // "" for those who have not said who they are.
-func (a *admission) enter(from netip.Addr, user string, g grant) (*pass, error) {
+func (a *admission) enter(from netip.Addr, user string, over transport, g grant) (pass, error) {
+	address := addressKey(from)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.total >= a.limits.Connections {
-		return nil, &overLimit{"connections", a.limits.Connections, "limits.connections"}
+	switch {
+	case a.total >= a.limits.Connections:
+		return pass{}, &overLimit{"connections", a.limits.Connections, "limits.connections"}
+	case a.heldBy(address) >= a.limits.PerAddress:
+		return pass{}, &overLimit{"address", a.limits.PerAddress, "limits.per_address"}
+	case user != "" && a.heldBy(user) >= a.limits.PerUser:
+		return pass{}, &overLimit{"user", a.limits.PerUser, "limits.per_user"}
 	}
-	address := tallyOf(a.address, household(from))
-	if address.n >= a.limits.PerAddress {
-		return nil, &overLimit{"address", a.limits.PerAddress, "limits.per_address"}
-	}
-	p := &pass{admission: a, address: address, grant: g}
+	p := pass{admission: a, address: a.join(address), grant: g, over: over}
 	if user != "" {
-		p.user = tallyOf(a.user, user)
-		if p.user.n >= a.limits.PerUser {
-			if address.n == 0 {
-				address.forget()
-			}
-			return nil, &overLimit{"user", a.limits.PerUser, "limits.per_user"}
-		}
-		p.user.n++
+		p.user = a.join(user)
 	}
-	address.n++
 	a.total++
-	a.count(g.over, 1)
+	a.count(over, 1)
 	return p, nil
+}
+
+// heldBy is how many connections a key has. The caller has the lock.
+func (a *admission) heldBy(key string) int {
+	if t := a.tallies[key]; t != nil {
+		return t.n
+	}
+	return 0
+}
+
+// join adds a connection to a key's tally. The caller has the lock.
+func (a *admission) join(key string) *tally {
+	t := a.tallies[key]
+	if t == nil {
+		t = &tally{key: key}
+		a.tallies[key] = t
+	}
+	t.n++
+	return t
 }
 
 // count keeps the books of transports. The caller has the lock.
@@ -128,47 +129,62 @@ func household(a netip.Addr) netip.Addr {
 	return a
 }
 
-func (a *admission) leave(p *pass) {
+// leave takes a pass back, unless that was done before.
+func (a *admission) leave(p *pass) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if p.released {
+		return false
+	}
+	p.released = true
 	a.total--
-	a.count(p.grant.over, -1)
+	a.count(p.over, -1)
 	for _, t := range []*tally{p.address, p.user} {
 		if t == nil {
 			continue
 		}
 		if t.n--; t.n == 0 {
-			t.forget()
+			delete(a.tallies, t.key)
 		}
 	}
+	return true
 }
 
-// pass is one connection's right to be here.
+// pass is one connection's right to be here. It is part of what stands for the
+// connection; a copy of one that may already be released is worth nothing.
 type pass struct {
 	admission *admission
 	address   *tally
 	user      *tally // nil for those who have not said who they are
-	grant     grant
-	leave     func() // ends its presence; nil for none
-	released  atomic.Bool
+	grant
+	leave    func() // ends its presence; nil for none
+	over     transport
+	released bool // of the admission's lock
 }
 
 // Release gives the pass back. Calls after the first do nothing.
 func (p *pass) Release() {
-	if p.released.CompareAndSwap(false, true) {
-		if p.leave != nil {
-			p.leave()
-		}
-		p.admission.leave(p)
-		p.grant.release()
+	if !p.admission.leave(p) {
+		return
 	}
+	if p.leave != nil {
+		p.leave()
+	}
+	p.grant.release()
+}
+
+// sender is what rates count by: the user, or the address of who has no name.
+func (p *pass) sender() string {
+	if p.user != nil {
+		return p.user.key
+	}
+	return p.address.key
 }
 
 // grant is why a client may read what it reads, and until when.
 type grant struct {
 	session *wpdb.Session // nil without a login
 	expires int64         // earliest end of a token or binding in Unix seconds; 0 for never
-	over    transport
 }
 
 // transport is how a connection is held.
@@ -213,6 +229,9 @@ func (g *grant) release() {
 		g.session.Release()
 	}
 }
+
+// addressKey is what per_address counts by. No user has a key that begins so.
+func addressKey(from netip.Addr) string { return "a" + household(from).String() }
 
 // userKey is what per_user counts by.
 func userKey(id int64, subject string) string {

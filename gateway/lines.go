@@ -25,10 +25,11 @@ import (
 type admitted struct {
 	at       *attached
 	channels []string
-	pass     *pass
+	pass     pass
 	header   http.Header // CORS
 	who      *chat.Party // as others see it; nil where nobody asks
-	voice    *voice
+	viewer   chat.Viewer
+	as       side
 }
 
 // admit does what all transports have in common: who is it, from where, may it
@@ -59,23 +60,23 @@ func (g *Gateway) admit(c echo.Context, params url.Values, mustSayOrigin bool) (
 	if err := g.lawful(ctx, at, r, id, channels, mustSayOrigin); err != nil {
 		return nil, err
 	}
-	voice := newVoice(id, strings.Clone(params.Get("as")), from)
-	if refused := checkAs(voice.as); refused != nil {
+	as, refused := sideOf(params.Get("as"))
+	if refused != nil {
 		return nil, &refusal{http.StatusBadRequest, "parameter", refused.Text}
 	}
-	who := at.speech.listener(ctx, voice, channels)
-	p, err := g.admission.enter(from, id.user, id.grant)
+	who := at.speech.listener(ctx, id.viewer, as, channels)
+	p, err := g.admission.enter(from, id.user, id.over, id.grant)
 	if err != nil {
 		return nil, err
 	}
 	let = true
-	at.speech.enter(p, who, channels)
+	at.speech.enter(&p, who, channels)
 	header := g.sameSite
 	if r.Header.Get("Origin") != "" {
 		header = make(http.Header, 4)
 		cors(header, r, g.origins(at.backend))
 	}
-	return &admitted{at: at, channels: channels, pass: p, header: header, who: who, voice: voice}, nil
+	return &admitted{at: at, channels: channels, pass: p, header: header, who: who, viewer: id.viewer, as: as}, nil
 }
 
 // lookupTimeout bounds the queries that decide about one request.
@@ -133,8 +134,9 @@ func (g *Gateway) serveSSE(c echo.Context) error {
 	}
 	padding, _ := strconv.Atoi(r.URL.Query().Get("padding")) // not a number is none
 	g.metrics.opened.WithLabelValues("sse").Inc()
+	pass := a.pass // alone, or all of a would be kept
 	return a.at.sse.Serve(c.Response(), r, sse.Request{
-		Channels: a.channels, From: from, Pass: a.pass, Header: a.header, Padding: padding, Who: a.who,
+		Channels: a.channels, From: from, Pass: &pass, Header: a.header, Padding: padding, Who: a.who,
 	})
 }
 
@@ -150,8 +152,8 @@ func (g *Gateway) serveWS(c echo.Context) error {
 	}
 	g.metrics.opened.WithLabelValues("ws").Inc()
 	err = a.at.ws.Serve(c.Response(), r, ws.Request{
-		Channels: a.channels, From: from, Pass: a.pass, Who: a.who,
-		Talk: &talk{speech: a.at.speech, pass: a.pass, by: *a.voice},
+		Channels: a.channels, From: from, Who: a.who,
+		Client: &talk{pass: a.pass, speech: a.at.speech, viewer: a.viewer, as: a.as},
 	})
 	var refused *ws.HandshakeError
 	if errors.As(err, &refused) {
@@ -192,7 +194,8 @@ func (g *Gateway) servePoll(c echo.Context) error {
 		return err
 	}
 	g.metrics.opened.WithLabelValues("poll").Inc()
-	wish.Channels, wish.Pass, wish.Header, wish.Who = a.channels, a.pass, a.header, a.who
+	pass := a.pass // alone, or all of a would be kept
+	wish.Channels, wish.Pass, wish.Header, wish.Who = a.channels, &pass, a.header, a.who
 	return a.at.poll.Serve(c.Response(), r, wish)
 }
 

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"math"
@@ -97,12 +98,8 @@ func (g *Gateway) admitWord(c echo.Context, at *attached, w *word) (by *voice, d
 }
 
 // newVoice is how somebody speaks. Who has no name counts by address.
-func newVoice(id *identity, as string, from netip.Addr) *voice {
-	v := &voice{viewer: id.viewer, as: as, sender: id.user}
-	if v.sender == "" {
-		v.sender = "a" + household(from).String()
-	}
-	return v
+func newVoice(id *identity, as side, from netip.Addr) *voice {
+	return &voice{viewer: id.viewer, as: as, sender: cmp.Or(id.user, addressKey(from))}
 }
 
 // ask says a message and waits for its answer.

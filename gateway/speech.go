@@ -57,7 +57,7 @@ type speech struct {
 // voice is who speaks: one connection, or one request.
 type voice struct {
 	viewer chat.Viewer
-	as     string // what the connection said; a message may say another
+	as     side   // what the connection said; a message may say another
 	sender string // what rates count by
 }
 
@@ -173,20 +173,20 @@ func (s *speech) speaker(ctx context.Context, by *voice, w *word) (*Feed, chat.P
 	party, refused := s.role(ctx, feed, by.viewer, w.channel, name, as)
 	if refused != nil && refused.Reason == chat.ReasonClosed && (w.kind == string(chat.TypeSeen) || w.kind == string(chat.TypeDelivered)) {
 		// Who could write until the chat ended may still have read its last words.
-		return feed, feed.Speech.Listener(ctx, by.viewer, as), nil
+		return feed, feed.Speech.Listener(ctx, by.viewer, as.String()), nil
 	}
 	return feed, party, refused
 }
 
 // role asks the source, and not for every message of a burst.
-func (s *speech) role(ctx context.Context, feed *Feed, v chat.Viewer, channel, name, as string) (chat.Party, *chat.Refusal) {
+func (s *speech) role(ctx context.Context, feed *Feed, v chat.Viewer, channel, name string, as side) (chat.Party, *chat.Refusal) {
 	key := roleKey{v.UserID, v.TokenUser, v.HasGrant(channel), slices.Contains(v.Granted, channel), channel, as}
 	if r, ok := s.roles.get(key, time.Now()); ok {
 		return r.party, r.refused
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
-	party, err := feed.Speech.Speaker(ctx, v, name, as)
+	party, err := feed.Speech.Speaker(ctx, v, name, as.String())
 	var refused *chat.Refusal
 	if err != nil && !errors.As(err, &refused) {
 		s.log.Warn("whether somebody may write cannot be known", "channel", channel, "error", err)
@@ -200,7 +200,8 @@ func (s *speech) role(ctx context.Context, feed *Feed, v chat.Viewer, channel, n
 type roleKey struct {
 	user, tokenUser int64
 	granted, exact  bool // by the channel's own name, not by source/*
-	channel, as     string
+	channel         string
+	as              side
 }
 
 type role struct {
@@ -240,13 +241,13 @@ func (r *roles) put(key roleKey, known role) {
 
 // listener is who somebody that may read channels is to the others there, nil
 // where nobody asks.
-func (s *speech) listener(ctx context.Context, by *voice, channels []string) *chat.Party {
+func (s *speech) listener(ctx context.Context, v chat.Viewer, as side, channels []string) *chat.Party {
 	source, _, _ := strings.Cut(channels[0], "/")
 	feed := s.backend.feed(source)
 	if feed == nil || feed.Speech == nil {
 		return nil
 	}
-	who := feed.Speech.Listener(ctx, by.viewer, by.as)
+	who := feed.Speech.Listener(ctx, v, as.String())
 	if who == *nobodyElse {
 		return nobodyElse
 	}

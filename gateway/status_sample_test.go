@@ -87,11 +87,11 @@ func TestCensusCountsTransportsAndTheTimeOfLoops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAdmission(config.Limits{Connections: 10, PerAddress: 10, PerUser: 10})
 		enter := func(over transport) *pass {
-			p, err := a.enter(netip.MustParseAddr("192.0.2.1"), "", grant{over: over})
+			p, err := a.enter(netip.MustParseAddr("192.0.2.1"), "", over, grant{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			return p
+			return &p
 		}
 		check := func(want [transports]int, seconds int) {
 			t.Helper()

@@ -12,12 +12,13 @@ import (
 )
 
 // talk takes what one WebSocket says, one message after the other. There is one
-// for every WebSocket, so it is kept small: a goroutine and a queue exist only
-// while there is something to do.
+// for every WebSocket, so it is kept small: the pass is a part of it, and a
+// goroutine and a queue exist only while there is something to do.
 type talk struct {
+	pass
 	speech *speech
-	pass   *pass
-	by     voice
+	viewer chat.Viewer
+	as     side
 
 	mu    sync.Mutex
 	queue *talkQueue // nil while nobody works on it
@@ -40,7 +41,7 @@ const (
 	maxTalkBytes = 256 << 10
 )
 
-// Say implements ws.Talk.
+// Say implements ws.Client.
 func (t *talk) Say(msg []byte, answer func([]byte)) {
 	t.mu.Lock()
 	q := t.queue
@@ -103,7 +104,7 @@ func (t *talk) handle(ctx context.Context, next heard) {
 		}
 	}()
 	w, refused := parseWord(next.text, "", t.speech.limits)
-	if refused == nil && t.pass.grant.ended(time.Now()) {
+	if refused == nil && t.ended(time.Now()) {
 		refused = &chat.Refusal{Reason: chat.ReasonForbidden, Text: "The login or token is no longer valid."}
 	}
 	if refused != nil {
@@ -112,7 +113,8 @@ func (t *talk) handle(ctx context.Context, next heard) {
 		next.answer(tellOf(&w, v))
 		return
 	}
-	t.speech.say(ctx, &t.by, &w, func(v verdict) {
+	by := &voice{viewer: t.viewer, as: t.as, sender: t.sender()}
+	t.speech.say(ctx, by, &w, func(v verdict) {
 		if text := tellOf(&w, v); text != nil {
 			next.answer(text)
 		}

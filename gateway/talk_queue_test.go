@@ -57,7 +57,7 @@ func newTalk(src *slowSource) *talk {
 	h := hub.New(hub.Options{})
 	s := g.newSpeech(h, b)
 	s.live = live.New(live.Options{Hub: h})
-	return &talk{speech: s, pass: &pass{}, by: voice{sender: "ann"}}
+	return &talk{speech: s, pass: pass{user: &tally{key: "ann"}}}
 }
 
 func sendWord(n int, channel string) []byte {
@@ -119,7 +119,7 @@ func TestLineThatSaysTooMuchAtATimeIsRefused(t *testing.T) {
 func TestEndedGrantSaysNothing(t *testing.T) {
 	src := &slowSource{}
 	line := newTalk(src)
-	line.pass.grant.expires = time.Now().Unix() - 1
+	line.expires = time.Now().Unix() - 1
 	var got string
 	line.handle(t.Context(), heard{sendWord(1, "slow/1"), func(b []byte) { got = string(b) }})
 	if !strings.Contains(got, chat.ReasonForbidden) || src.asked > 0 {

@@ -21,7 +21,7 @@ type word struct {
 	kind     string // send, typing, seen, delivered or signal
 	channel  string
 	clientID string // of send and signal
-	as       string // as whom it is said: "", visitor or agent
+	as       side   // as whom it is said
 	body     string // of send
 	typing   bool
 	upTo     int64      // of seen and delivered
@@ -65,7 +65,7 @@ func parseWord(text []byte, kind string, l config.Limits) (word, *chat.Refusal) 
 	}
 	err := json.Unmarshal(text, &wire)
 	w := word{
-		kind: cmp.Or(wire.Type, kind), channel: wire.Channel, clientID: wire.ClientID, as: wire.As, body: wire.Body,
+		kind: cmp.Or(wire.Type, kind), channel: wire.Channel, clientID: wire.ClientID, body: wire.Body,
 		upTo: wire.UpTo, to: chat.Party{Kind: wire.To.Kind, ID: wire.To.ID}, payload: wire.Payload,
 	}
 	if err != nil {
@@ -76,27 +76,27 @@ func parseWord(text []byte, kind string, l config.Limits) (word, *chat.Refusal) 
 	} else if w.kind == string(chat.TypeTyping) {
 		return w, badRequest("typing must be true or false.")
 	}
-	return w, w.check(l)
+	return w, w.check(wire.As, l)
 }
 
 // formWord reads the fields of a form that sends.
 func formWord(form url.Values, l config.Limits) (word, *chat.Refusal) {
 	w := word{
-		kind: typeSend, channel: form.Get("channel"), clientID: form.Get("client_id"), as: form.Get("as"), body: form.Get("body"),
+		kind: typeSend, channel: form.Get("channel"), clientID: form.Get("client_id"), body: form.Get("body"),
 	}
 	if !utf8.ValidString(w.body) {
 		return w, badRequest("A message is text in UTF-8.")
 	}
-	return w, w.check(l)
+	return w, w.check(form.Get("as"), l)
 }
 
-// check holds a message against the protocol.
-func (w *word) check(l config.Limits) *chat.Refusal {
+// check holds a message against the protocol, and reads as whom it is said.
+func (w *word) check(as string, l config.Limits) (refused *chat.Refusal) {
 	if _, _, err := chat.SplitChannel(w.channel); err != nil {
 		return badRequest("No channel: " + err.Error() + ".")
 	}
-	if err := checkAs(w.as); err != nil {
-		return err
+	if w.as, refused = sideOf(as); refused != nil {
+		return refused
 	}
 	switch w.kind {
 	case typeSend:
@@ -129,13 +129,30 @@ func (w *word) checkSignal(l config.Limits) *chat.Refusal {
 	return refusalOf(chat.CheckClientID(w.clientID))
 }
 
-// checkAs refuses what nobody can speak or listen as.
-func checkAs(as string) *chat.Refusal {
-	switch as {
-	case "", chat.KindVisitor, chat.KindAgent:
-		return nil
+// side is as whom somebody speaks or listens that could be both a visitor and an
+// agent.
+type side uint8
+
+const (
+	asAny side = iota
+	asVisitor
+	asAgent
+	sides
+)
+
+// String is the side as clients and sources say it.
+func (s side) String() string {
+	return [sides]string{asVisitor: chat.KindVisitor, asAgent: chat.KindAgent}[s]
+}
+
+// sideOf reads what String writes, and refuses what nobody can speak or listen as.
+func sideOf(text string) (side, *chat.Refusal) {
+	for s := range sides {
+		if s.String() == text {
+			return s, nil
+		}
 	}
-	return badRequest("as must be visitor or agent.")
+	return asAny, badRequest("as must be visitor or agent.")
 }
 
 // jsonSentence says what is wrong with a text that is no message.

@@ -84,7 +84,7 @@ func TestWordsAreRefusedWithASentence(t *testing.T) {
 
 func TestFormSends(t *testing.T) {
 	w, refused := formWord(url.Values{"channel": {"wplc/1"}, "client_id": {"12345678"}, "body": {"Hi & bye"}, "as": {"agent"}}, smallLimits)
-	if refused != nil || w.kind != typeSend || w.body != "Hi & bye" || w.as != chat.KindAgent {
+	if refused != nil || w.kind != typeSend || w.body != "Hi & bye" || w.as != asAgent {
 		t.Errorf("%+v, %v", w, refused)
 	}
 	for _, form := range []url.Values{{}, {"channel": {"wplc/1"}, "client_id": {"12345678"}, "body": {"\xff"}}} {

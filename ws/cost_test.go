@@ -17,11 +17,11 @@ func TestDecoderAllocatesOnlyWhatArrived(t *testing.T) {
 }
 
 func TestIdleCost(t *testing.T) {
-	if got := unsafe.Sizeof(Decoder{}); got > 32 {
-		t.Errorf("an idle Decoder is %d bytes, want at most 32", got)
+	if got := unsafe.Sizeof(Decoder{}); got > 16 {
+		t.Errorf("an idle Decoder is %d bytes, want at most 16", got)
 	}
-	if got := unsafe.Sizeof(Session{}); got > 64 {
-		t.Errorf("an idle Session is %d bytes, want at most 64", got)
+	if got := unsafe.Sizeof(Session{}); got > 48 {
+		t.Errorf("an idle Session is %d bytes, want at most 48", got)
 	}
 	pong := client(pongFin, "")
 	var d Decoder

@@ -52,7 +52,7 @@ var peerClosed = &CloseError{Code: CodeNoStatus}
 // stricter than the RFC: lengths must be in their shortest form everywhere, text
 // is checked while it arrives, and size and number of fragments are bounded.
 //
-// The zero value is ready and costs 24 bytes. What an unfinished frame or message
+// The zero value is ready and costs 16 bytes. What an unfinished frame or message
 // needs besides is kept behind a pointer until it is whole: at most MaxMessage and
 // some 150 bytes, never more than has in fact arrived rounded up to the next
 // doubling. A Decoder must not be used concurrently.
@@ -61,12 +61,14 @@ type Decoder struct {
 	// 0 means DefaultMaxMessage.
 	MaxMessage uint32
 
-	p   *partial
-	end *CloseError // set once nothing more will be read
+	p *partial
 }
 
-// partial is what is known of a frame or message that has not arrived whole.
+// partial is what is known of a frame or message that has not arrived whole, or
+// why nothing more will be read.
 type partial struct {
+	end *CloseError // all else is over then
+
 	head  [ws.MaxHeaderSize]byte // the first nhead bytes of a frame header
 	nhead uint8
 
@@ -102,24 +104,32 @@ func (f *frame) whole(chunk []byte) bool { return f.Length == int64(len(chunk)) 
 // later call returns it again. After a close frame Feed ignores what follows and
 // returns nil (RFC 6455 section 5.5.1).
 func (d *Decoder) Feed(b []byte, h Events) error {
-	for len(b) > 0 && d.end == nil {
+	for len(b) > 0 && d.end() == nil {
 		rest, fault := d.step(b, h)
 		if fault != nil {
-			d.end = fault
+			d.p = &partial{end: fault}
 		}
 		b = rest
 	}
-	if d.end != nil || d.p.idle() {
+	switch end := d.end(); {
+	case end != nil && end != peerClosed:
+		return end
+	case d.p.idle():
 		d.p = nil
 	}
-	if d.end == nil || d.end == peerClosed {
+	return nil
+}
+
+// end is why nothing more will be read, nil while something may be.
+func (d *Decoder) end() *CloseError {
+	if d.p == nil {
 		return nil
 	}
-	return d.end
+	return d.p.end
 }
 
 // Pending says whether a frame or message has begun and is not whole yet.
-func (d *Decoder) Pending() bool { return d.p != nil }
+func (d *Decoder) Pending() bool { return d.p != nil && d.p.end == nil }
 
 func (d *Decoder) limit() int64 {
 	if d.MaxMessage == 0 {
@@ -288,7 +298,7 @@ func (d *Decoder) close(payload []byte, h Events) *CloseError {
 			return faultCloseReason
 		}
 	}
-	d.end = peerClosed
+	d.p = &partial{end: peerClosed}
 	h.Close(code, reason)
 	return nil
 }
@@ -332,7 +342,7 @@ func (d *Decoder) pending() *partial {
 
 // idle says whether there is nothing left to remember.
 func (p *partial) idle() bool {
-	return p == nil || p.nhead == 0 && !p.inFrame && !p.open
+	return p == nil || p.end == nil && p.nhead == 0 && !p.inFrame && !p.open
 }
 
 // count notes that another fragment has begun, and says whether it still may.

@@ -22,8 +22,8 @@ type Server struct {
 	// DefaultMaxMessage.
 	MaxMessage uint32
 	// MaxWords is how many messages a client may send between two heartbeats before
-	// it is thrown out; 0 is DefaultMaxWords. Each of them costs an answer, so where
-	// there is a Talk, it has to be well above what that takes from one client.
+	// it is thrown out; 0 is DefaultMaxWords. Each of them costs an answer, so it has
+	// to be well above what the Client takes from one.
 	MaxWords uint32
 }
 
@@ -35,38 +35,37 @@ func (s *Server) heartbeat() time.Duration { return cmp.Or(s.Heartbeat, DefaultH
 func (s *Server) maxMessage() uint32       { return cmp.Or(s.MaxMessage, DefaultMaxMessage) }
 func (s *Server) maxWords() uint32         { return cmp.Or(s.MaxWords, DefaultMaxWords) }
 
-// Pass is the client's right to be here; it is given back when the stream ends.
-type Pass interface{ Release() }
-
 // Request is a WebSocket that has been found lawful: who may read what, and
 // from which Origin, is decided before.
 type Request struct {
 	Channels []string
 	From     *chat.Cursor // nil: begin at the present
-	Pass     Pass
-	Who      *chat.Party // who listens, nil for unknown; shared, never changed
-	Talk     Talk        // takes what the client says; nil: it may only ping
+	Who      *chat.Party  // who listens, nil for unknown; shared, never changed
+	Client   Client
 }
 
-// Talk takes the messages of one client but for pings, which are answered before.
-type Talk interface {
-	// Say takes a JSON object with a type. It is called on the goroutine that reads
-	// the connection and must not block; msg is only lent for the call. answer says
-	// one JSON object to the client; it may be called from anywhere, any number of
-	// times, and does nothing once the client has left.
+// Client is the client as the one who let it in knows it.
+type Client interface {
+	// Release gives back its right to be here. It is called once, when the stream
+	// has ended.
+	Release()
+	// Say takes a JSON object with a type; pings are answered before. It is called on
+	// the goroutine that reads the connection and must not block; msg is only lent
+	// for the call. answer says one JSON object to the client; it may be called from
+	// anywhere, any number of times, and does nothing once the client has left.
 	Say(msg []byte, answer func(object []byte))
 }
 
 // Serve upgrades the connection and holds it. It returns when the connection is
-// parked. A *HandshakeError is for the caller to answer, and the pass has been
-// given back then.
+// parked. A *HandshakeError is for the caller to answer, and the Client has been
+// released then.
 func (s *Server) Serve(w http.ResponseWriter, r *http.Request, req Request) error {
 	conn, buffered, refused := Upgrade(w, r, nil)
 	if refused != nil {
-		req.Pass.Release()
+		req.Client.Release()
 		return refused
 	}
-	st := &stream{server: s, pass: req.Pass, talk: req.Talk, session: Session{
+	st := &stream{server: s, client: req.Client, session: Session{
 		Heartbeat: s.heartbeat(), Decoder: Decoder{MaxMessage: s.maxMessage()},
 	}}
 	st.conn = s.Lot.Park(conn, buffered, st)

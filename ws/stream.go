@@ -17,8 +17,7 @@ type stream struct {
 	conn    park.Conn // set before the subscription, for what comes from there
 	session Session
 	seat    hub.Seat
-	pass    Pass
-	talk    Talk          // nil: nothing but pings is understood
+	client  Client
 	greeted bool          // of the sender's goroutine
 	words   atomic.Uint32 // messages since the last heartbeat
 }
@@ -93,7 +92,7 @@ func (s *stream) Alarm(c park.Conn) {
 }
 
 // Message implements Listener. Browsers cannot send pings of the protocol, so
-// there is one in JSON, by which a page measures its delay; all else is for Talk.
+// there is one in JSON, by which a page measures its delay; all else is for the Client.
 func (s *stream) Message(c park.Conn, msg []byte) {
 	var said struct {
 		Type string          `json:"type"`
@@ -107,37 +106,31 @@ func (s *stream) Message(c park.Conn, msg []byte) {
 		s.session.Close(c, CodeMisuse, "messages are JSON objects with a type")
 		return
 	}
-	reply := struct {
-		Type  string          `json:"type"`
-		ID    json.RawMessage `json:"id,omitempty"`
-		Error string          `json:"error,omitempty"`
-	}{Type: "pong", ID: said.ID}
 	// Not s.conn: the first message may be here before that is set. Nothing happens
 	// when the stream has ended.
 	answer := func(object []byte) { s.session.Send(c, AppendText(nil, object)) }
-	switch {
-	case said.Type == "ping":
-	case s.talk != nil:
-		s.talk.Say(msg, answer)
+	if said.Type != "ping" {
+		s.client.Say(msg, answer)
 		return
-	default:
-		reply.Type, reply.Error = "error", "this server does not know messages of that type"
 	}
-	b, err := json.Marshal(reply)
+	pong, err := json.Marshal(struct {
+		Type string          `json:"type"`
+		ID   json.RawMessage `json:"id,omitempty"`
+	}{"pong", said.ID})
 	if err != nil {
 		return // an id that was JSON when it came
 	}
-	answer(b)
+	answer(pong)
 }
 
 // Closed implements park.Holder.
 func (s *stream) Closed(park.Conn, park.Reason) {
 	s.seat.Leave()
-	s.pass.Release()
+	s.client.Release()
 }
 
-// Pass is the client's right to be here, for whoever checks it again.
-func (s *stream) Pass() any { return s.pass }
+// Pass is the Client, for whoever checks its right to be here again.
+func (s *stream) Pass() any { return s.client }
 
 // End closes the stream with the reason's code; after tells a client when to
 // come back, 0 says nothing of it.

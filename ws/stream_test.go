@@ -11,13 +11,15 @@ import (
 	"holdline/internal/park"
 )
 
-// fakeTalk answers everything with what it was told, at once or later.
-type fakeTalk struct {
+// fakeClient answers everything with what it was told, at once or later.
+type fakeClient struct {
 	heard  []string
 	answer func([]byte)
 }
 
-func (f *fakeTalk) Say(msg []byte, answer func([]byte)) {
+func (f *fakeClient) Release() {}
+
+func (f *fakeClient) Say(msg []byte, answer func([]byte)) {
 	f.heard, f.answer = append(f.heard, string(msg)), answer
 	answer(fmt.Appendf(nil, `{"heard":%d}`, len(f.heard)))
 	for i := range msg {
@@ -25,21 +27,15 @@ func (f *fakeTalk) Say(msg []byte, answer func([]byte)) {
 	}
 }
 
-// fakePass counts how often it came back.
-type fakePass int
-
-func (p *fakePass) Release() { *p++ }
-
-func newStream(server *Server, talk Talk) (*stream, *fakeConn) {
-	c := &fakeConn{}
-	return &stream{server: server, conn: c, pass: new(fakePass), talk: talk}, c
+func newStream(server *Server) (*stream, *fakeConn, *fakeClient) {
+	c, client := &fakeConn{}, &fakeClient{}
+	return &stream{server: server, conn: c, client: client}, c, client
 }
 
 func said(object string) string { return fmt.Sprintf("send %q", AppendText(nil, []byte(object))) }
 
 func TestTalkHearsAllButPings(t *testing.T) {
-	talk := &fakeTalk{}
-	s, c := newStream(&Server{}, talk)
+	s, c, talk := newStream(&Server{})
 	s.Received(c, wire(client(textFin, `{"type":"ping","id":7}`), client(textFin, `{"type":"send","body":"Hi"}`), client(textFin, `{}`)))
 	expect(t, c, said(`{"type":"pong","id":7}`), said(`{"heard":1}`), said(`{"heard":2}`))
 	if diff := cmp.Diff([]string{`{"type":"send","body":"Hi"}`, `{}`}, talk.heard); diff != "" {
@@ -56,22 +52,15 @@ func TestTalkHearsAllButPings(t *testing.T) {
 // A client may speak as soon as it has the handshake, which is before its
 // connection is known to the stream.
 func TestWordsRightAfterTheHandshake(t *testing.T) {
-	s, c := newStream(&Server{}, &fakeTalk{})
+	s, c, _ := newStream(&Server{})
 	s.conn = nil
 	s.Received(c, wire(client(textFin, `{"type":"ping"}`), client(textFin, `{"type":"send"}`)))
 	expect(t, c, said(`{"type":"pong"}`), said(`{"heard":1}`))
 }
 
-func TestNobodyToTalkTo(t *testing.T) {
-	s, c := newStream(&Server{}, nil)
-	s.Received(c, wire(client(textFin, `{"type":"send","id":"a"}`)))
-	expect(t, c, said(`{"type":"error","id":"a","error":"this server does not know messages of that type"}`))
-}
-
 func TestWhatIsNoMessageEndsTheStream(t *testing.T) {
 	for _, text := range []string{"hello", `[1]`, `{"type":5}`, `{"type":"ping"}{}`, `"ping"`, ""} {
-		talk := &fakeTalk{}
-		s, c := newStream(&Server{}, talk)
+		s, c, talk := newStream(&Server{})
 		s.Received(c, wire(client(textFin, text)))
 		if code := s.session.Code(); code != CodeMisuse || len(talk.heard) > 0 {
 			t.Errorf("%q: code %d, heard %q", text, code, talk.heard)
@@ -82,14 +71,13 @@ func TestWhatIsNoMessageEndsTheStream(t *testing.T) {
 func TestFloodEndsTheStream(t *testing.T) {
 	for name, tt := range map[string]struct {
 		server *Server
-		talk   Talk
 		most   int
 	}{
-		"by default":       {&Server{}, nil, DefaultMaxWords},
-		"where one speaks": {&Server{MaxWords: 3}, &fakeTalk{}, 3},
+		"by default":       {&Server{}, DefaultMaxWords},
+		"where one speaks": {&Server{MaxWords: 3}, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, c := newStream(tt.server, tt.talk)
+			s, c, _ := newStream(tt.server)
 			for range 3 { // each heartbeat anew
 				s.Received(c, repeat(tt.most, client(textFin, `{"type":"ping"}`)))
 				if code := s.session.Code(); code != 0 {
@@ -106,16 +94,16 @@ func TestFloodEndsTheStream(t *testing.T) {
 }
 
 func TestMessageSizeIsTheServers(t *testing.T) {
-	s, c := newStream(&Server{MaxMessage: 100_000}, nil)
+	s, c, _ := newStream(&Server{MaxMessage: 100_000})
 	s.greet("5")
 	if told := c.took()[0]; !strings.Contains(told, `\"max_message\":100000`) {
 		t.Errorf("hello says %s", told)
 	}
 }
 
-// There is one for every WebSocket: 120 bytes before clients could talk.
+// There is one for every WebSocket, in the allocator's class of 112 bytes.
 func TestStreamStaysSmall(t *testing.T) {
-	if got := unsafe.Sizeof(stream{}); got > 136 {
-		t.Errorf("a stream is %d bytes, want at most 136", got)
+	if got := unsafe.Sizeof(stream{}); got > 112 {
+		t.Errorf("a stream is %d bytes, want at most 112", got)
 	}
 }
