@@ -1,10 +1,12 @@
 package park
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"syscall"
 	"unsafe"
 
@@ -27,43 +29,85 @@ const (
 type epollConn struct {
 	conn
 	fd   int32
-	gen  uint32  // tells its events from those of an earlier owner of fd; 0 until registered
-	head *[]byte // what had been read of the next request, mostly nil
+	gen  uint32 // tells its events from those of an earlier owner of fd; 0 until registered
+	more *more  // mostly nil
+}
+
+// more is what few connections have.
+type more struct {
+	head    []byte // what had been read of the next request
+	*socket        // under TLS; nil without
 }
 
 // parkEpoll holds nc by epoll, or reports that it cannot be held so.
 func (l *Lot) parkEpoll(nc net.Conn, buffered []byte, h Holder) (Conn, bool) {
-	var sc syscall.Conn
-	switch nc := nc.(type) {
-	case *net.TCPConn:
-		sc = nc
-	case *net.UnixConn:
-		sc = nc
-	default:
-		return nil, false
+	wire := nc
+	over, isTLS := nc.(*tls.Conn)
+	var under *socket
+	if isTLS {
+		if under, _ = over.NetConn().(*socket); under == nil {
+			return nil, false
+		}
+		wire = under.Conn
 	}
-	if err := l.poll.open(); err != nil {
+	sc, ok := wire.(syscall.Conn)
+	_, tcp := wire.(*net.TCPConn)
+	if _, local := wire.(*net.UnixConn); !ok || !tcp && !local || l.poll.open() != nil {
 		return nil, false
 	}
 	fd, err := takeDescriptor(sc)
-	nc.Close() // Go's poller lets go of it; the duplicate keeps it open
+	wire.Close() // Go's poller lets go of it; the duplicate keeps it open
 	if err != nil {
 		l.log.Warn("connection could not be held", "error", err)
 		return l.refuse(h, ReasonGone, "epoll"), true
 	}
-	_, tcp := nc.(*net.TCPConn)
 	l.tune(fd, tcp)
 
 	e := &epollConn{fd: int32(fd)}
-	l.initConn(&e.conn, e, h)
-	if e.wants && len(buffered) > 0 {
-		e.received(buffered) // before the loop can read on
-	} else if len(buffered) > 0 {
-		head := buffered // a pointer to the parameter would cost every call an allocation
-		e.head = &head
+	if isTLS {
+		under.hold(over, fd)
+		e.more = &more{socket: under}
 	}
+	l.initConn(&e.conn, e, h)
+	err = e.begin(buffered)
 	e.register()
+	if err != nil { // the end has been read already
+		e.stop(ReasonGone)
+	}
 	return &e.conn, true
+}
+
+// begin takes over what had been read already, before the loop can read on.
+func (e *epollConn) begin(buffered []byte) (err error) {
+	if !e.wants {
+		if len(buffered) > 0 {
+			e.keep(buffered)
+		}
+		return nil
+	}
+	if s := e.socket(); s != nil {
+		buffered, err = s.rest(slices.Clip(buffered))
+	}
+	if len(buffered) > 0 {
+		e.received(buffered)
+	}
+	return err
+}
+
+// keep remembers what has been read of the next request.
+func (e *epollConn) keep(head []byte) {
+	if e.more == nil {
+		e.more = new(more)
+	}
+	e.more.head = head
+}
+
+// socket is nil without TLS.
+func (e *epollConn) socket() *socket {
+	if e.more == nil {
+		return nil
+	}
+	return e.more.socket
 }
 
 // takeDescriptor duplicates the descriptor of a connection, so that it outlives
@@ -131,7 +175,7 @@ func (e *epollConn) events() uint32 {
 	if e.state >= resting || e.state == held && e.wants {
 		events |= unix.EPOLLIN
 	}
-	if e.q != nil {
+	if s := e.socket(); e.q != nil || s != nil && len(s.sealed) > 0 {
 		events |= unix.EPOLLOUT
 	}
 	return events
@@ -150,7 +194,14 @@ func (e *epollConn) kind() string   { return "epoll" }
 func (e *epollConn) stalled() error { return e.arm() }
 
 func (e *epollConn) rest() error {
-	if e.head != nil {
+	if s := e.socket(); s != nil {
+		head, err := s.rest(e.more.head)
+		if err != nil {
+			return err
+		}
+		e.more.head = head
+	}
+	if e.more != nil && len(e.more.head) > 0 {
 		e.handBack()
 		return nil
 	}
@@ -158,6 +209,14 @@ func (e *epollConn) rest() error {
 }
 
 func (e *epollConn) linger() error {
+	if s := e.socket(); s != nil {
+		if err := s.tls.CloseWrite(); err != nil {
+			return fmt.Errorf("end TLS: %w", err)
+		}
+		if len(s.sealed) > 0 {
+			return e.arm() // flushTLS comes here again
+		}
+	}
 	if err := unix.Shutdown(int(e.fd), unix.SHUT_WR); err != nil {
 		return fmt.Errorf("end a connection: %w", err)
 	}
@@ -192,8 +251,11 @@ func (e *epollConn) handBack() {
 	}
 	freeSendBuffer(fd)
 	h := handed{fd: fd}
-	if e.head != nil {
-		h.head = *e.head
+	if e.more != nil {
+		h.head = e.more.head
+	}
+	if s := e.socket(); s != nil {
+		h.over = s.release
 	}
 	e.leave()
 	e.lot.back.push(h)
@@ -202,7 +264,7 @@ func (e *epollConn) handBack() {
 // handle serves the events that epoll reports for the connection.
 func (e *epollConn) handle(events uint32, buf []byte) {
 	e.mu.Lock()
-	if e.q != nil && events&unix.EPOLLOUT != 0 {
+	if events&unix.EPOLLOUT != 0 {
 		e.flush()
 	}
 	reads := false
@@ -215,13 +277,17 @@ func (e *epollConn) handle(events uint32, buf []byte) {
 		e.close(ReasonGone)
 	case e.state == held && events&halfClosed != 0:
 		e.close(ReasonGone)
+	case e.state == resting && events&(unix.EPOLLIN|halfClosed) != 0 && e.socket() != nil:
+		e.wakeTLS(buf)
 	case e.state == resting && events&(unix.EPOLLIN|halfClosed) != 0:
 		e.wake(buf)
 	case e.state == lingering:
 		e.discard(buf)
 	}
 	e.mu.Unlock()
-	if reads {
+	if reads && e.socket() != nil {
+		e.receiveTLS(buf)
+	} else if reads {
 		e.receive(buf, events&(halfClosed|broken) != 0)
 	}
 	e.settle()
@@ -272,6 +338,11 @@ func (e *epollConn) receive(buf []byte, hangup bool) {
 			return
 		}
 	}
+	e.rearm()
+}
+
+// rearm has epoll tell again of what there is to read, or to write.
+func (e *epollConn) rearm() {
 	e.mu.Lock()
 	if e.state == held && e.arm() != nil {
 		e.close(ReasonGone)
@@ -293,6 +364,10 @@ func (e *epollConn) read(buf []byte) (int, Holder, error) {
 
 // flush writes what is queued until the socket takes no more.
 func (e *epollConn) flush() {
+	if s := e.socket(); s != nil {
+		e.flushTLS(s)
+		return
+	}
 	var frames [writeFrames][]byte
 	for e.q != nil {
 		n, err := unix.SendmsgBuffers(int(e.fd), e.q.buffers(frames[:0]), nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
@@ -312,8 +387,16 @@ func (e *epollConn) flush() {
 }
 
 func (e *epollConn) write(b []byte) (int, error) {
+	if s := e.socket(); s != nil {
+		return s.seal(b)
+	}
+	return trySend(int(e.fd), b)
+}
+
+// trySend writes what goes at once.
+func trySend(fd int, b []byte) (int, error) {
 	for {
-		n, errno := send(int(e.fd), b)
+		n, errno := send(fd, b)
 		switch errno {
 		case 0:
 			return n, nil

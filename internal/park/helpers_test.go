@@ -30,6 +30,8 @@ func kinds(t *testing.T, test func(t *testing.T, k kind)) {
 		{name: "epoll unix", label: "epoll", pair: unixPair},
 		{name: "goroutine tcp", label: "goroutine", portable: true, pair: tcpPair},
 		{name: "goroutine tls", label: "goroutine", pair: tlsPair},
+		{name: "epoll tls 1.3", label: "epoll", pair: lightPair(tls.VersionTLS13)},
+		{name: "epoll tls 1.2", label: "epoll", pair: lightPair(tls.VersionTLS12)},
 	} {
 		t.Run(k.name, func(t *testing.T) { test(t, k) })
 	}
@@ -103,22 +105,42 @@ func unixPair(t testing.TB) (client, server net.Conn) {
 	return listenPair(t, ln)
 }
 
-func tlsPair(t testing.TB) (client, server net.Conn) {
-	t.Helper()
+// serverTLS has a certificate that nobody needs to trust.
+var serverTLS = sync.OnceValue(func() *tls.Config {
 	hs := httptest.NewUnstartedServer(nil)
 	hs.StartTLS()
-	certificates := hs.TLS.Certificates
-	hs.Close()
+	defer hs.Close()
+	return &tls.Config{Certificates: hs.TLS.Certificates, NextProtos: []string{"http/1.1"}}
+})
 
+// tlsPair is TLS that the Lot knows nothing about.
+func tlsPair(t testing.TB) (client, server net.Conn) {
 	client, server = tcpPair(t)
-	ts := tls.Server(server, &tls.Config{Certificates: certificates})
-	tc := tls.Client(client, &tls.Config{InsecureSkipVerify: true})
+	return shakeHands(t, client, tls.Server(server, serverTLS()), tls.VersionTLS13)
+}
+
+// lightPair is TLS of a park.TLSListener.
+func lightPair(version uint16) func(testing.TB) (client, server net.Conn) {
+	return func(t testing.TB) (client, server net.Conn) {
+		t.Helper()
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		client, server = listenPair(t, park.TLSListener(ln, serverTLS()))
+		return shakeHands(t, client, server, version)
+	}
+}
+
+func shakeHands(t testing.TB, client, server net.Conn, version uint16) (net.Conn, net.Conn) {
+	t.Helper()
+	tc := tls.Client(client, &tls.Config{InsecureSkipVerify: true, MaxVersion: version})
 	done := make(chan error, 1)
-	go func() { done <- ts.Handshake() }()
+	go func() { done <- server.(*tls.Conn).Handshake() }()
 	if err := errors.Join(tc.Handshake(), <-done); err != nil {
 		t.Fatal(err)
 	}
-	return tc, ts
+	return tc, server
 }
 
 // holder records what it is told.

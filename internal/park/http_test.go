@@ -85,10 +85,9 @@ func startPollServer(t *testing.T, l *park.Lot, network string, useTLS bool) *po
 	hs.Listener = countingListener{hs.Listener, &s.fresh}
 	s.addr = hs.Listener.Addr()
 	if useTLS {
-		hs.StartTLS()
-	} else {
-		hs.Start()
+		hs.Listener = park.TLSListener(hs.Listener, serverTLS())
 	}
+	hs.Start()
 	served := make(chan error, 1)
 	go func() { served <- hs.Config.Serve(l.Listener()) }()
 	t.Cleanup(func() {
@@ -122,10 +121,11 @@ func servers(t *testing.T, test func(t *testing.T, l *park.Lot, s *pollServer)) 
 		name, network string
 		portable, tls bool
 	}{
+		{name: "epoll tls", network: "tcp", tls: true},
 		{name: "epoll tcp", network: "tcp"},
 		{name: "epoll unix", network: "unix"},
 		{name: "goroutine tcp", network: "tcp", portable: true},
-		{name: "goroutine tls", network: "tcp", tls: true},
+		{name: "goroutine tls", network: "tcp", tls: true, portable: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			l, _ := kind{portable: tt.portable}.lot(t, park.Options{})

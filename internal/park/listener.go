@@ -15,6 +15,7 @@ type handed struct {
 	fd   int // if nc is nil
 	nc   net.Conn
 	head []byte
+	over func(net.Conn) net.Conn // puts the TLS back that was there; nil for none
 }
 
 // conn makes a net.Conn of it.
@@ -27,6 +28,9 @@ func (h handed) conn() (net.Conn, error) {
 		if nc, err = net.FileConn(f); err != nil {
 			return nil, fmt.Errorf("give a kept-alive connection back to the HTTP server: %w", err)
 		}
+	}
+	if h.over != nil {
+		nc = h.over(nc)
 	}
 	if len(h.head) == 0 {
 		return nc, nil

@@ -165,8 +165,9 @@ func (l *Lot) isDraining() bool {
 }
 
 // Park holds a hijacked connection and takes ownership of it, whatever happens:
-// a connection that cannot be held is closed and h hears so. On Linux plain TCP
-// and Unix connections are held by epoll, all others by a goroutine.
+// a connection that cannot be held is closed and h hears so. On Linux TCP and
+// Unix connections are held by epoll, also under the TLS of a TLSListener, all
+// others by a goroutine.
 //
 // buffered is what the HTTP server had read beyond the request
 // (bufio.Reader.Buffered after Hijack); it must not be changed afterwards. A

@@ -1,7 +1,7 @@
 // Package park holds connections that have nothing to say for a while. On Linux
-// a plain HTTP/1.1 connection costs one file descriptor and a struct: no
-// goroutine, no buffer. TLS, HTTP/2 and other systems are held by goroutines
-// behind the same interface.
+// an HTTP/1.1 connection costs one file descriptor and a struct: no goroutine,
+// no buffer; with TLS (see TLSListener) what crypto/tls keeps comes on top.
+// HTTP/2 and other systems are held by goroutines behind the same interface.
 package park
 
 import "time"
@@ -50,7 +50,7 @@ type Holder interface {
 // parked; a Holder without it reads. Where WantsBytes is false, Received is never
 // called: what the peer sends stays where it is (in the kernel, for a connection
 // held by epoll) and is the next request once Finish has kept the connection
-// alive.
+// alive. With TLS the peer's goodbye stays there too: only its FIN is noticed.
 type Reader interface {
 	WantsBytes() bool
 }

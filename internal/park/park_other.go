@@ -21,4 +21,6 @@ func (*Lot) runPoller(ctx context.Context) error {
 // freeSendBuffer cannot be done here: the cap stays.
 func freeSendBuffer(int) {}
 
+func underTLS(nc net.Conn) net.Conn { return nc }
+
 func (*Lot) parkEpoll(net.Conn, []byte, Holder) (Conn, bool) { return nil, false }

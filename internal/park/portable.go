@@ -1,7 +1,6 @@
 package park
 
 import (
-	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -219,12 +218,4 @@ func hardClose(nc net.Conn, reset bool) {
 		tc.SetLinger(0)
 	}
 	nc.Close()
-}
-
-// bare is the connection under TLS, or nc itself.
-func bare(nc net.Conn) net.Conn {
-	if tc, ok := nc.(*tls.Conn); ok {
-		return tc.NetConn()
-	}
-	return nc
 }
