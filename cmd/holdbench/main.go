@@ -95,7 +95,7 @@ func prepare(ctx context.Context, o options, log io.Writer) (b *bench, closeAll 
 	if err != nil {
 		return nil, nil, errors.Join(err, b.db.Close(), os.RemoveAll(dir))
 	}
-	b.holdline = &holdline{program: program, dir: dir, secret: secret, interval: o.interval, db: b.db}
+	b.holdline = &holdline{program: program, dir: dir, secret: secret, interval: o.interval, db: b.db, tls: o.tls}
 	if o.peer == "nchan" {
 		b.peer = &nchan{dir: dir}
 	}

@@ -22,6 +22,7 @@ type options struct {
 	peer            string
 	json            string
 	check           bool
+	tls             bool
 	clients         int
 	channels        int
 	idleClients     int
@@ -112,6 +113,7 @@ func parseOptions(args []string, out io.Writer) (options, error) {
 	f.DurationVar(&o.settle, "settle", 8*time.Second, "wait this long behind the last client before measuring")
 	f.DurationVar(&o.timeout, "timeout", time.Hour, "give up after this long")
 	f.StringVar(&o.json, "json", "", "write all figures to this file")
+	f.BoolVar(&o.tls, "tls", false, "Holdline speaks TLS; a relay in this process adds to latencies, and to the kernel's memory")
 	f.BoolVar(&o.check, "check", false, "exit with 1 when a bar is not met")
 	if err := f.Parse(args); err != nil {
 		return o, err

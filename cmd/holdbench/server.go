@@ -38,9 +38,12 @@ type holdline struct {
 	interval time.Duration // tail.interval
 	db       *database
 
-	address netip.AddrPort
+	address netip.AddrPort // where clients go
 	process *process
 	token   string
+
+	tls   bool
+	relay *relay // to the server's own address, with tls
 }
 
 func (h *holdline) Name() string { return "holdline" }
@@ -60,8 +63,19 @@ func (h *holdline) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	env := h.environment(admin)
+	if h.tls {
+		certificate, err := selfSigned(h.dir)
+		if err != nil {
+			return err
+		}
+		env = append(env, certificate...)
+		if h.relay, h.address, err = startRelay(h.address); err != nil {
+			return err
+		}
+	}
 	cmd := exec.Command(h.program, "serve")
-	cmd.Env = append(withoutHoldline(os.Environ()), h.environment(admin)...)
+	cmd.Env = append(withoutHoldline(os.Environ()), env...)
 	cmd.Dir = h.dir
 	if h.process, err = startProcess("holdline serve", filepath.Join(h.dir, "holdline.log"), cmd); err != nil {
 		return err
@@ -125,7 +139,14 @@ func (h *holdline) Address() netip.AddrPort { return h.address }
 
 func (h *holdline) PIDs() ([]int, error) { return processTree(h.process.cmd.Process.Pid) }
 
-func (h *holdline) Stop() error { return h.process.stop() }
+func (h *holdline) Stop() error {
+	err := h.process.stop()
+	if h.relay != nil {
+		err = errors.Join(err, h.relay.Close())
+		h.relay = nil
+	}
+	return err
+}
 
 // Wire makes the client's side of a transport on one chat.
 func (h *holdline) Wire(transport string, channel int, scratch *[]byte) wire {
