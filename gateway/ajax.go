@@ -14,20 +14,20 @@ import (
 	"holdline/internal/chat"
 	"holdline/internal/wpauth"
 	"holdline/poll"
+	"holdline/wordpress"
 	"holdline/wpdb/wplc"
 )
 
-// ajaxPath is where plugins poll, below the site's own path.
-const ajaxPath = "/wp-admin/admin-ajax.php"
-
 // isAjax also finds the spellings that web servers hand to the same script.
-func isAjax(r *http.Request) bool { return strings.Contains(path.Clean(r.URL.Path), ajaxPath) }
+func isAjax(r *http.Request) bool {
+	return strings.Contains(path.Clean(r.URL.Path), wordpress.AjaxPath)
+}
 
 // serveSite answers what is the site's: the loops that Holdline knows are held
 // here, everything else is PHP's.
 func (g *Gateway) serveSite(c echo.Context) error {
 	r := c.Request()
-	if r.Header.Get(forwardedHeader) != "" {
+	if r.Header.Get(wordpress.ForwardedHeader) != "" {
 		return &refusal{
 			http.StatusLoopDetected, "circle",
 			"this request has come back to Holdline: wordpress.upstream must reach PHP without Holdline in between",

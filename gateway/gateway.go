@@ -29,6 +29,7 @@ import (
 	"holdline/internal/wpconfig"
 	"holdline/poll"
 	"holdline/sse"
+	"holdline/wordpress"
 	"holdline/ws"
 )
 
@@ -64,7 +65,7 @@ type Gateway struct {
 	warnings  *keptWarnings
 	status    *status
 	lot       *park.Lot
-	upstream  *upstream // nil without wordpress.upstream, and so is
+	upstream  *wordpress.Door // nil without wordpress.upstream, and so is
 	proxy     *httputil.ReverseProxy
 	direct    *http.Transport // to the site's own address
 	scripts   []*script       // for browsers
@@ -124,7 +125,7 @@ func New(opt Options) (*Gateway, error) {
 	if address := g.cfg.WordPress.Upstream; address != "" {
 		g.upstream = newUpstream(address)
 		g.proxy = g.newProxy()
-		g.proxy.Transport = countedTransport{g.upstream.transport, g.metrics}
+		g.proxy.Transport = countedTransport{g.upstream.Transport, g.metrics}
 	}
 	g.direct = &http.Transport{IdleConnTimeout: 30 * time.Second}
 	if g.scripts, err = newScripts(); err != nil {

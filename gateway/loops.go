@@ -1,17 +1,12 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
-	"net/http"
-	"net/url"
 	"os"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -19,7 +14,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"holdline/internal/keep"
-	"holdline/internal/token"
 	"holdline/wordpress"
 	"holdline/wpdb"
 	"holdline/wpdb/wplc"
@@ -196,50 +190,25 @@ func (g *Gateway) siteCall(site *wpdb.Site, action string) func(context.Context,
 		defer g.metrics.called(call, time.Now())
 		ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 		defer cancel()
-		req, transport, err := g.ajaxRequest(ctx, site.SiteURL())
+		door := g.door()
+		req, err := door.Request(ctx, site.SiteURL(), action, body)
 		if err != nil {
 			return 0, nil, err
 		}
-		now := strconv.FormatInt(time.Now().Unix(), 10)
-		req.URL.RawQuery = "action=" + action
 		req.Header.Set("Content-Type", "application/json")
-		req.Header.Set(token.TimestampHeader, now)
-		req.Header.Set(token.SignatureHeader, g.keys.SignCall(now, body))
-		req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-		resp, err := transport.RoundTrip(req)
+		g.keys.SignHeader(req.Header, body, time.Now())
+		resp, answer, err := door.Ask(req, wordpress.MaxSyncBody)
 		if err != nil {
 			return 0, nil, fmt.Errorf("call the companion plugin: %w", err)
-		}
-		defer resp.Body.Close()
-		answer, err := io.ReadAll(io.LimitReader(resp.Body, wordpress.MaxSyncBody))
-		if err != nil {
-			return 0, nil, fmt.Errorf("read the companion plugin's answer: %w", err)
 		}
 		return resp.StatusCode, answer, nil
 	}
 }
 
-// ajaxRequest is a POST to the site's admin-ajax.php, through the upstream where
-// there is one.
-func (g *Gateway) ajaxRequest(ctx context.Context, siteURL string) (*http.Request, http.RoundTripper, error) {
-	site, err := url.Parse(siteURL)
-	if err != nil || site.Host == "" {
-		return nil, nil, fmt.Errorf("the site's address %q (option siteurl) is no URL: set wordpress.url", siteURL)
-	}
-	to := *site
-	transport := g.direct
+// door is where calls go: the upstream, or the site itself where there is none.
+func (g *Gateway) door() *wordpress.Door {
 	if g.upstream != nil {
-		to.Scheme, to.Host = g.upstream.target.Scheme, g.upstream.target.Host
-		transport = g.upstream.transport
+		return g.upstream
 	}
-	to.Path = strings.TrimSuffix(site.Path, "/") + ajaxPath
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to.String(), http.NoBody)
-	if err != nil {
-		return nil, nil, fmt.Errorf("make a request to WordPress: %w", err)
-	}
-	req.Host = site.Host
-	req.Header.Set(forwardedHeader, "1")
-	req.Header.Set("X-Forwarded-Proto", site.Scheme)
-	req.Header.Set("User-Agent", "holdline")
-	return req, transport, nil
+	return &wordpress.Door{Transport: g.direct}
 }

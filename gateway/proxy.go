@@ -1,31 +1,23 @@
 package gateway
 
 import (
-	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/netip"
-	"net/url"
-	"strings"
-	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"holdline/poll"
+	"holdline/wordpress"
 )
-
-// forwardedHeader marks what has been through Holdline already. A proxy rule
-// that sends PHP's share back to us would otherwise turn in a circle for ever.
-const forwardedHeader = "X-Holdline-Forwarded"
 
 // newProxy forwards to PHP's web server what is not Holdline's to answer:
 // streaming both ways, with the original headers.
 func (g *Gateway) newProxy() *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
-		Transport:      g.upstream.transport,
+		Transport:      g.upstream.Transport,
 		FlushInterval:  -1, // what PHP flushes, the browser gets
 		ErrorLog:       slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
 		Rewrite:        g.toUpstream,
@@ -48,39 +40,21 @@ func (g *Gateway) newProxy() *httputil.ReverseProxy {
 
 // toUpstream addresses a request to PHP's web server.
 func (g *Gateway) toUpstream(pr *httputil.ProxyRequest) {
-	pr.Out.URL.Scheme, pr.Out.URL.Host = g.upstream.target.Scheme, g.upstream.target.Host
+	pr.Out.URL.Scheme, pr.Out.URL.Host = g.upstream.URL.Scheme, g.upstream.URL.Host
 	// PHP reads queries that Go does not understand, and httputil would drop.
 	pr.Out.URL.RawQuery = pr.In.URL.RawQuery
 	pr.Out.Host = g.siteHost(pr.In)
 	g.setForwarded(pr)
-	pr.Out.Header.Set(forwardedHeader, "1")
+	pr.Out.Header.Set(wordpress.ForwardedHeader, "1")
 }
 
-// upstream is PHP's web server.
-type upstream struct {
-	target    *url.URL
-	transport *http.Transport
-}
-
-// dialer returns where requests go and how: over TCP, or to a unix socket, whose
-// path stands in the configuration as unix:/path.
-func newUpstream(address string) *upstream {
-	t := &http.Transport{
-		MaxIdleConnsPerHost: 16,
-		IdleConnTimeout:     30 * time.Second,
-		DisableCompression:  true, // Content-Encoding is between PHP and the browser
-	}
-	d := &net.Dialer{Timeout: 5 * time.Second}
-	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", path) }
-		return &upstream{&url.URL{Scheme: "http", Host: "php"}, t}
-	}
-	t.DialContext = d.DialContext
-	u, err := url.Parse(address)
+// newUpstream is the way to PHP's web server.
+func newUpstream(address string) *wordpress.Door {
+	door, err := wordpress.NewDoor(address)
 	if err != nil {
 		panic(err) // the configuration has been validated
 	}
-	return &upstream{u, t}
+	return door
 }
 
 // siteHost is the host that the browser asked for. A proxy that cannot pass it on

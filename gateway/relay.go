@@ -74,7 +74,7 @@ func (g *Gateway) ask(ctx context.Context, in *http.Request, form []byte) (*chat
 	g.toUpstream(&httputil.ProxyRequest{In: in, Out: out})
 	out.RequestURI = ""
 	out.Body, out.ContentLength, out.TransferEncoding = io.NopCloser(bytes.NewReader(form)), int64(len(form)), nil
-	resp, err := g.upstream.transport.RoundTrip(out)
+	resp, err := g.upstream.Transport.RoundTrip(out)
 	if err != nil {
 		return nil, fmt.Errorf("ask PHP: %w", err)
 	}

@@ -256,9 +256,7 @@ func (s *site) wake(t *testing.T, at time.Time, key, body string, change func(*h
 	if err != nil {
 		t.Fatal(err)
 	}
-	stamp := strconv.FormatInt(at.Unix(), 10)
-	req.Header.Set(token.TimestampHeader, stamp)
-	req.Header.Set(token.SignatureHeader, token.Keys{Secret: []byte(key)}.SignCall(stamp, []byte(body)))
+	token.Keys{Secret: []byte(key)}.SignHeader(req.Header, []byte(body), at)
 	if change != nil {
 		change(req)
 	}

@@ -106,10 +106,8 @@ func (s *realSite) call(ctx context.Context, action string, body []byte) (int, [
 	if err != nil {
 		return 0, nil, err
 	}
-	stamp := strconv.FormatInt(time.Now().Unix(), 10)
 	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set(token.TimestampHeader, stamp)
-	r.Header.Set(token.SignatureHeader, keys.SignCall(stamp, body))
+	keys.SignHeader(r.Header, body, time.Now())
 	answer, err := s.client.Do(r)
 	if err != nil {
 		return 0, nil, err

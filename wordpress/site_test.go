@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -96,14 +95,12 @@ func (s *site) act(action string, header ...string) (*http.Response, string) {
 // sync makes a signed call of the gateway's.
 func (s *site) sync(at time.Time, body string) (int, SyncAnswer) {
 	s.t.Helper()
-	stamp := strconv.FormatInt(at.Unix(), 10)
 	r, err := http.NewRequest(http.MethodPost, s.url+"/wp-admin/admin-ajax.php?action="+SyncAction, strings.NewReader(body))
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set(token.TimestampHeader, stamp)
-	r.Header.Set(token.SignatureHeader, keys.SignCall(stamp, []byte(body)))
+	keys.SignHeader(r.Header, []byte(body), at)
 	answer, text := s.do(r)
 	var a SyncAnswer
 	if err := json.Unmarshal([]byte(text), &a); err != nil {

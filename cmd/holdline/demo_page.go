@@ -336,9 +336,7 @@ func (p *demoPage) ring(ctx context.Context, written receipt, err error) (any, e
 	if err != nil {
 		return nil, fmt.Errorf("ring the doorbell: %w", err)
 	}
-	stamp := strconv.FormatInt(time.Now().Unix(), 10)
-	req.Header.Set(token.TimestampHeader, stamp)
-	req.Header.Set(token.SignatureHeader, p.keys.SignCall(stamp, body))
+	p.keys.SignHeader(req.Header, body, time.Now())
 	resp, err := p.http.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("ring the doorbell: %w", err)

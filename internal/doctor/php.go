@@ -1,25 +1,19 @@
 package doctor
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
 	"holdline/internal/token"
 	"holdline/wordpress"
 )
-
-const ajaxPath = "/wp-admin/admin-ajax.php"
 
 // reply is what an HTTP server said.
 type reply struct {
@@ -49,48 +43,26 @@ func (e *exam) home() string {
 	return cmp.Or(e.Config.WordPress.URL, said)
 }
 
-// ajax posts to admin-ajax.php as the gateway does: through the upstream where
-// there is one, as the site's own host.
-func (e *exam) ajax(ctx context.Context, action string, header http.Header, body []byte) (reply, error) {
-	site, err := url.Parse(e.siteURL())
-	if err != nil || site.Host == "" {
-		return reply{}, fmt.Errorf("the site's address %q is no URL", e.siteURL())
-	}
-	to := *site
-	transport := &http.Transport{DisableKeepAlives: true, DisableCompression: true}
-	if path, isUnix := strings.CutPrefix(e.Config.WordPress.Upstream, "unix:"); isUnix {
-		to.Scheme = "http"
-		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", path)
-		}
-	} else if up, err := url.Parse(e.Config.WordPress.Upstream); err == nil && up.Host != "" {
-		to.Scheme, to.Host = up.Scheme, up.Host
-	}
-	to.Path = strings.TrimSuffix(site.Path, "/") + ajaxPath
-	if action != "" {
-		to.RawQuery = "action=" + action
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to.String(), bytes.NewReader(body))
+// ajax posts to admin-ajax.php as the gateway does; keys sign, if there are any.
+func (e *exam) ajax(ctx context.Context, action string, keys token.Keys, body []byte) (reply, error) {
+	door, err := wordpress.NewDoor(e.Config.WordPress.Upstream)
 	if err != nil {
 		return reply{}, err
 	}
-	req.Host = site.Host
-	if header != nil {
-		req.Header = header
-	}
-	req.Header.Set("X-Holdline-Forwarded", "1") // past any proxy rule that leads back
-	req.Header.Set("X-Forwarded-Proto", site.Scheme)
-	req.Header.Set("User-Agent", "holdline")
-	answer, err := transport.RoundTrip(req)
+	defer door.Transport.CloseIdleConnections()
+	req, err := door.Request(ctx, e.siteURL(), action, body)
 	if err != nil {
 		return reply{}, err
 	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(answer.Body, maxReply))
+	if len(keys.Secret) > 0 {
+		req.Header.Set("Content-Type", "application/json")
+		keys.SignHeader(req.Header, body, e.Now())
+	}
+	resp, text, err := door.Ask(req, maxReply)
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{answer.StatusCode, text, answer.Header}, nil
+	return reply{resp.StatusCode, text, resp.Header}, nil
 }
 
 // php names the place where PHP is asked.
@@ -106,7 +78,7 @@ func checkUpstream(ctx context.Context, e *exam) []Finding {
 	if e.siteURL() == "" {
 		return skipped("the site's address is not known: set wordpress.url")
 	}
-	r, err := e.ajax(ctx, "", nil, nil)
+	r, err := e.ajax(ctx, "", token.Keys{}, nil)
 	where := e.php()
 	if err != nil {
 		return []Finding{fault(fmt.Sprintf("%s cannot be reached (%v)", where, rootCause(err)),
@@ -153,16 +125,11 @@ func checkCompanion(ctx context.Context, e *exam) []Finding {
 	if err != nil {
 		return []Finding{fault(err.Error(), "Report this.")}
 	}
-	now := e.Now()
-	stamp := strconv.FormatInt(now.Unix(), 10)
-	header := http.Header{"Content-Type": {"application/json"}}
-	header.Set(token.TimestampHeader, stamp)
-	header.Set(token.SignatureHeader, token.Keys{Secret: []byte(e.Config.Auth.Secret.Reveal())}.SignCall(stamp, body))
-	r, err := e.ajax(ctx, wordpress.SendAction, header, body)
+	r, err := e.ajax(ctx, wordpress.SendAction, token.Keys{Secret: []byte(e.Config.Auth.Secret.Reveal())}, body)
 	if err != nil {
 		return []Finding{fault(fmt.Sprintf("WordPress does not answer a signed call (%v)", rootCause(err)), "Look at PHP's log.")}
 	}
-	return []Finding{e.judgeCompanion(r, now)}
+	return []Finding{e.judgeCompanion(r, e.Now())}
 }
 
 func (e *exam) judgeCompanion(r reply, now time.Time) Finding {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -24,6 +25,13 @@ var (
 	ErrCallSignature = errors.New("the call is not signed with this server's secret")
 	ErrCallTime      = errors.New("the call's timestamp is more than five minutes off: set both clocks by NTP")
 )
+
+// SignHeader sets the headers of a call with this body.
+func (k Keys) SignHeader(h http.Header, body []byte, now time.Time) {
+	timestamp := strconv.FormatInt(now.Unix(), 10)
+	h.Set(TimestampHeader, timestamp)
+	h.Set(SignatureHeader, k.SignCall(timestamp, body))
+}
 
 // SignCall returns the value of SignatureHeader.
 func (k Keys) SignCall(timestamp string, body []byte) string {
