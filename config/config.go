@@ -17,9 +17,10 @@ import (
 // Config is the effective configuration. Read it from as many goroutines as you like once [Config.SetFromWordPress] has
 // been called for the last time; copies are independent except for their slices, which nobody changes.
 type Config struct {
-	Listen      string `mapstructure:"listen"`       // host:port or unix:/path, for browsers and the front proxy
-	AdminListen string `mapstructure:"admin_listen"` // the same forms, for health, metrics and status
-	BasePath    string `mapstructure:"base_path"`    // starts with a slash and does not end with one
+	Listen      string   `mapstructure:"listen"`       // host:port or unix:/path, for browsers and the front proxy
+	AdminListen string   `mapstructure:"admin_listen"` // the same forms, for health, metrics and status
+	AdminHosts  []string `mapstructure:"admin_hosts"`  // names in lower case that may stand in a Host of the admin listener, besides those that always may
+	BasePath    string   `mapstructure:"base_path"`    // starts with a slash and does not end with one
 
 	TLS       TLS       `mapstructure:"tls"`
 	WordPress WordPress `mapstructure:"wordpress"`
@@ -110,17 +111,19 @@ type WPLC struct {
 
 // Limits bounds what clients may take.
 type Limits struct {
-	Connections int      `mapstructure:"connections"`  // held connections in all
-	PerAddress  int      `mapstructure:"per_address"`  // held connections from one client address
-	PerUser     int      `mapstructure:"per_user"`     // held connections of one login or visitor
-	Channels    int      `mapstructure:"channels"`     // channels in one subscription
-	Body        ByteSize `mapstructure:"body"`         // bytes of a request body
-	QueueEvents int      `mapstructure:"queue_events"` // events waiting for one slow client
-	QueueBytes  ByteSize `mapstructure:"queue_bytes"`  // bytes waiting for one slow client
-	Header      ByteSize `mapstructure:"header"`       // bytes of a request's header
-	Message     ByteSize `mapstructure:"message"`      // bytes of a chat message's text
-	Sends       int      `mapstructure:"sends"`        // messages of one sender in a second; four times as many at once
-	Signal      ByteSize `mapstructure:"signal"`       // bytes of the payload of a signal, as JSON
+	Connections int      `mapstructure:"connections"`      // held connections in all
+	PerAddress  int      `mapstructure:"per_address"`      // held connections from one client address
+	PerUser     int      `mapstructure:"per_user"`         // held connections of one login or visitor
+	Open        int      `mapstructure:"open"`             // connections that are open and not held
+	OpenPerAddr int      `mapstructure:"open_per_address"` // the same from one client address that is no trusted proxy
+	Channels    int      `mapstructure:"channels"`         // channels in one subscription
+	Body        ByteSize `mapstructure:"body"`             // bytes of a request body
+	QueueEvents int      `mapstructure:"queue_events"`     // events waiting for one slow client
+	QueueBytes  ByteSize `mapstructure:"queue_bytes"`      // bytes waiting for one slow client
+	Header      ByteSize `mapstructure:"header"`           // bytes of a request's header
+	Message     ByteSize `mapstructure:"message"`          // bytes of a chat message's text
+	Sends       int      `mapstructure:"sends"`            // messages of one sender in a second; four times as many at once
+	Signal      ByteSize `mapstructure:"signal"`           // bytes of the payload of a signal, as JSON
 }
 
 // Spool keeps messages from browsers until WordPress has stored them.

@@ -32,6 +32,7 @@ func TestPrint(t *testing.T) {
 	got := strings.ReplaceAll(printed(t, cfg), path, "/etc/holdline.yaml")
 	want := `listen: 127.0.0.1:8787                     # default
 admin_listen: 127.0.0.1:8788               # default
+admin_hosts: []                            # default
 base_path: /holdline/v1                    # default
 tls:
   cert_file: ""                            # default
@@ -74,6 +75,8 @@ limits:
   connections: 50000                       # default
   per_address: 200                         # default
   per_user: 50                             # default
+  open: 4096                               # default
+  open_per_address: 256                    # default
   channels: 50                             # default
   body: 3KiB                               # env HOLDLINE_LIMITS_BODY
   queue_events: 256                        # default

@@ -333,6 +333,17 @@ func sourceName(s string) (string, error) {
 	return s, nil
 }
 
+var hostForm = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?$`)
+
+// hostName reads a name as it may stand in a Host header, without its port.
+func hostName(s string) (string, error) {
+	name := strings.ToLower(s)
+	if len(name) > 253 || !hostForm.MatchString(name) {
+		return "", errors.New("is not the name of a host")
+	}
+	return name, nil
+}
+
 func databaseTLS() rule {
 	words := oneOf("off", "on", "skip-verify")
 	return one("off|on|skip-verify|path", "off, on, skip-verify or the path of a CA certificate file that exists", func(s string) (string, error) {

@@ -42,6 +42,7 @@ func table() []setting {
 	return []setting{
 		{key: "listen", def: "127.0.0.1:8787", help: "where browsers or the front proxy connect", rule: listener()},
 		{key: "admin_listen", def: "127.0.0.1:8788", help: "where health, metrics and status are served; keep it private", rule: listener()},
+		{key: "admin_hosts", help: "names by which the operator's pages may be called; addresses, localhost and this machine's own name always may", rule: listOf("host names without a port, such as holdline.internal", hostName), sample: "holdline.internal"},
 		{key: "base_path", def: "/holdline/v1", help: "path under which the endpoints live", rule: basePath()},
 
 		{key: "tls.cert_file", help: "certificate and its chain in PEM, with which listen speaks TLS itself; read again when it changes", rule: filePath(), sample: "/etc/holdline/fullchain.pem"},
@@ -85,6 +86,8 @@ func table() []setting {
 		{key: "limits.connections", def: "50000", help: "held connections in all", rule: number(1, most)},
 		{key: "limits.per_address", def: "200", help: "held connections from one address", rule: number(1, most)},
 		{key: "limits.per_user", def: "50", help: "held connections of one user or visitor", rule: number(1, most)},
+		{key: "limits.open", def: "4096", help: "connections in all that are open and not held: about to ask, being answered, or kept alive", rule: number(1, most)},
+		{key: "limits.open_per_address", def: "256", help: "the same from one address; those in trusted_proxies have no such limit", rule: number(1, most)},
 		{key: "limits.channels", def: "50", help: "channels in one subscription", rule: number(1, 10_000)},
 		{key: "limits.body", def: "1MiB", help: "bytes of a request body", rule: size(KiB, GiB)},
 		{key: "limits.queue_events", def: "256", help: "events that may wait for one slow client", rule: number(1, 1_000_000)},
