@@ -22,7 +22,7 @@ func (g *Gateway) adminRoutes() http.Handler {
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	g.status.routes(mux)
-	return mux
+	return g.guardOperator(mux)
 }
 
 // serveReady says whether new clients would be served, and if not, why and what

@@ -245,7 +245,7 @@ func (a *ajax) appear(loop wplc.Loop, pass *pass) {
 // is no room is answered with nothing: an error would be printed into the chat.
 func (a *ajax) park(loop wplc.Loop, answers poll.Loop, how string) error {
 	from, _ := netip.ParseAddr(a.c.RealIP())
-	pass, err := a.g.admission.enter(from, a.id.user, a.id.over, a.id.grant)
+	pass, err := a.g.enter(a.c.Request(), from, a.id)
 	if err != nil {
 		a.g.metrics.refused.WithLabelValues(a.g.judge(err).reason).Inc()
 		return a.empty()

@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -73,6 +74,10 @@ func (g *Gateway) peek(c echo.Context) (head []byte, whole bool, err error) {
 		r.Body = io.NopCloser(bytes.NewReader(head))
 	} else {
 		r.Body = readCloser{io.MultiReader(bytes.NewReader(head), r.Body), r.Body}
+		// The rest has a limit of its own, or net/http would wait for it for ever.
+		if err := http.NewResponseController(c.Response()).SetReadDeadline(time.Now().Add(bodyPatience)); err != nil {
+			return nil, false, fmt.Errorf("limit the time of a body: %w", err)
+		}
 	}
 	return head, whole, nil
 }

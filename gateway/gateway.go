@@ -61,6 +61,8 @@ type Gateway struct {
 	keys      token.Keys
 	allowed   []string // auth.allowed_origins in lower case, as browsers send them
 	admission *admission
+	gate      *gate
+	idleLeft  atomic.Int64 // see makeRoom
 	metrics   *metrics
 	warnings  *keptWarnings
 	status    *status
@@ -114,6 +116,9 @@ func New(opt Options) (*Gateway, error) {
 	}
 	g.admission = newAdmission(g.cfg.Limits)
 	g.metrics = newMetrics(g)
+	g.gate = newGate(openLimitsOf(g.cfg.Limits, descriptors()), g.trusts, func(what string) {
+		g.metrics.turnedAway.WithLabelValues(what).Inc()
+	})
 	var err error
 	if g.front, err = newFront(g.cfg, os.LookupEnv, g.metrics, g.log); err != nil {
 		return nil, err
@@ -200,14 +205,14 @@ func (g *Gateway) Held() int { return g.lot.Held() }
 // stopped. Listen must have been called.
 func (g *Gateway) Run(ctx context.Context) error {
 	public := g.server()
-	operator := &http.Server{Handler: g.adminRoutes(), ReadHeaderTimeout: headerTimeout}
+	operator := g.operatorServer()
 
 	// What is below lives on while the clients are let go.
 	below, stopBelow := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBelow()
 	grp, ctx := errgroup.WithContext(ctx)
-	grp.Go(func() error { return serve(public, g.front.listener(g.listener)) })
-	grp.Go(func() error { return serve(public, g.lot.Listener()) })
+	grp.Go(func() error { return serve(public, g.front.listener(g.gate.listener(g.listener))) })
+	grp.Go(func() error { return serve(public, g.gate.homecoming(g.lot.Listener())) })
 	grp.Go(func() error { return serve(operator, g.admin) })
 	grp.Go(func() error { return g.runTLS(ctx) })
 	grp.Go(func() error { return g.lot.Run(below) })
@@ -231,6 +236,8 @@ func (g *Gateway) server() *http.Server {
 		IdleTimeout:       park.DefaultKeepAliveIdle,
 		MaxHeaderBytes:    int(g.cfg.Limits.Header),
 		ErrorLog:          slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
+		ConnState:         g.gate.state,
+		ConnContext:       g.gate.context,
 		Protocols:         new(http.Protocols),
 	}
 	s.Protocols.SetHTTP1(true)

@@ -7,6 +7,7 @@ import (
 	"path"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"holdline/config"
@@ -25,6 +26,8 @@ type admission struct {
 	loopTime time.Duration
 	loopsAt  time.Time
 	tallies  map[string]*tally
+
+	delivered [transports]atomic.Uint64 // events, in all
 }
 
 // tally counts the connections of one address or user. Passes point at it, and so
@@ -89,6 +92,16 @@ func (a *admission) join(key string) *tally {
 	}
 	t.n++
 	return t
+}
+
+// enter is admission's for a request, and makes room where it can.
+func (g *Gateway) enter(r *http.Request, from netip.Addr, id *identity) (pass, error) {
+	g.makeRoom()
+	p, err := g.admission.enter(from, id.user, id.over, id.grant)
+	if err == nil {
+		p.after(g.gate.hold(r))
+	}
+	return p, err
 }
 
 // count keeps the books of transports. The caller has the lock.
@@ -157,7 +170,7 @@ type pass struct {
 	address   *tally
 	user      *tally // nil for those who have not said who they are
 	grant
-	leave    func() // ends its presence; nil for none
+	leave    func() // ends what began with it, such as its presence; nil for nothing
 	over     transport
 	released bool // of the admission's lock
 }
@@ -179,6 +192,22 @@ func (p *pass) sender() string {
 		return p.user.key
 	}
 	return p.address.key
+}
+
+// Delivered counts events that were handed to its connection.
+func (p *pass) Delivered(events int) { p.admission.delivered[p.over].Add(uint64(events)) }
+
+// after adds what is to be done once the pass is given back; nil is nothing. It is
+// not for concurrent use.
+func (p *pass) after(end func()) {
+	before := p.leave
+	switch {
+	case end == nil:
+	case before == nil:
+		p.leave = end
+	default:
+		p.leave = func() { before(); end() }
+	}
 }
 
 // grant is why a client may read what it reads, and until when.

@@ -65,7 +65,7 @@ func (g *Gateway) admit(c echo.Context, params url.Values, mustSayOrigin bool) (
 		return nil, &refusal{http.StatusBadRequest, "parameter", refused.Text}
 	}
 	who := at.speech.listener(ctx, id.viewer, as, channels)
-	p, err := g.admission.enter(from, id.user, id.over, id.grant)
+	p, err := g.enter(r, from, id)
 	if err != nil {
 		return nil, err
 	}

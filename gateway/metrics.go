@@ -14,16 +14,17 @@ import (
 // metrics are the gateway's own counters, on a registry of their own. All labels
 // come from closed sets.
 type metrics struct {
-	registry  *prometheus.Registry
-	opened    *prometheus.CounterVec // transport
-	refused   *prometheus.CounterVec // reason
-	auth      *prometheus.CounterVec // credential, result
-	doorbells *prometheus.CounterVec // bell
-	loops     *prometheus.CounterVec // action, how
-	ended     *prometheus.CounterVec // reason, kind
-	sends     *prometheus.CounterVec // result
-	events    *prometheus.CounterVec // type, result
-	stored    prometheus.Histogram
+	registry   *prometheus.Registry
+	opened     *prometheus.CounterVec // transport
+	refused    *prometheus.CounterVec // reason
+	auth       *prometheus.CounterVec // credential, result
+	doorbells  *prometheus.CounterVec // bell
+	loops      *prometheus.CounterVec // action, how
+	ended      *prometheus.CounterVec // reason, kind
+	sends      *prometheus.CounterVec // result
+	events     *prometheus.CounterVec // type, result
+	turnedAway *prometheus.CounterVec // reason
+	stored     prometheus.Histogram
 	workMetrics
 
 	waiting atomic.Pointer[string] // why the site is not attached yet
@@ -39,10 +40,14 @@ func newMetrics(g *Gateway) *metrics {
 	m.ended = m.counter("connections_closed_total", "Connections that were closed, by reason and way of holding.", "reason", "kind")
 	m.sends = m.counter("sends_total", "Messages that clients sent, by what they were told: a state, or the reason of a refusal.", "result")
 	m.events = m.counter("client_events_total", "What else clients said, by type and result.", "type", "result")
+	m.turnedAway = m.counter("connections_refused_total", "Connections that were closed as soon as they were accepted: too many are open and not held.", "reason")
 	m.stored = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Namespace: "holdline", Name: "stored_seconds", Help: "Time from the acceptance of a message to WordPress's word that it has stored it.",
 		Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 3600},
 	})
+	for _, reason := range []string{tooManyOpen, tooManyFrom} {
+		m.turnedAway.WithLabelValues(reason)
+	}
 	for _, transport := range []string{"sse", "ws", "poll"} {
 		m.opened.WithLabelValues(transport)
 	}
@@ -58,6 +63,9 @@ func newMetrics(g *Gateway) *metrics {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "holdline", Name: "connections_idle", Help: "Answered polls whose connection waits for the next request.",
 		}, func() float64 { return float64(g.lot.Idle()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: "holdline", Name: "connections_open", Help: "Connections that are open and not held: about to ask, being answered, or kept alive.",
+		}, func() float64 { return float64(g.gate.open()) }),
 		m.stored, &tailCollector{g}, &courierCollector{g}, &spoolCollector{g},
 	)
 	m.newWork(g)

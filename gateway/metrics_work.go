@@ -188,6 +188,10 @@ func (c *stateCollector) Collect(out chan<- prometheus.Metric) {
 	for t, n := range held {
 		tell(prometheus.GaugeValue, "connections_by_transport", "Connections that count against the limits now.", float64(n), "transport", transport(t).String())
 	}
+	for t := range c.g.admission.delivered {
+		tell(prometheus.CounterValue, "deliveries_total", "Events that were handed to clients' connections; an answer to a plugin's loop counts as one.",
+			float64(c.g.admission.delivered[t].Load()), "transport", transport(t).String())
+	}
 	at := c.g.attached.Load()
 	serving := 0.0
 	if c.g.notServing(context.Background()) == "" {

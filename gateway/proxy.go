@@ -110,7 +110,7 @@ func (g *Gateway) forward(c echo.Context) error {
 	r, w := c.Request(), c.Response()
 	switch {
 	case g.upstream != nil:
-		g.proxy.ServeHTTP(w, r)
+		g.passOn(w, r)
 		return nil
 	case r.Header.Get(fallbackHeader) == "accel" && g.trusts(r.RemoteAddr):
 		w.Header().Set("X-Accel-Redirect", "@holdline_php")

@@ -25,7 +25,7 @@ func (g *Gateway) routes() http.Handler {
 	e.Logger.SetOutput(io.Discard) // what matters is returned and ends in fail
 	e.HTTPErrorHandler = g.fail
 	e.IPExtractor = g.ipExtractor()
-	e.Use(g.survive)
+	e.Use(g.survive, g.limitTime)
 
 	base := e.Group(g.cfg.BasePath)
 	checks := newChecks(g)

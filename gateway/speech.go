@@ -257,7 +257,7 @@ func (s *speech) listener(ctx context.Context, v chat.Viewer, as side, channels 
 // enter says that somebody is on channels until the pass is given back.
 func (s *speech) enter(p *pass, who *chat.Party, channels []string) {
 	if who != nil {
-		p.leave = s.live.Enter(channels, *who)
+		p.after(s.live.Enter(channels, *who))
 	}
 }
 

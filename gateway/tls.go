@@ -100,7 +100,13 @@ func (f *front) prepare(s *http.Server) {
 		return
 	}
 	s.Protocols.SetHTTP2(true)
-	s.ConnState = f.countFailed
+	before := s.ConnState
+	s.ConnState = func(nc net.Conn, state http.ConnState) {
+		f.countFailed(nc, state)
+		if before != nil {
+			before(nc, state)
+		}
+	}
 }
 
 // countDone is asked by crypto/tls at the end of every handshake.

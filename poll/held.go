@@ -190,9 +190,11 @@ func (h *held) meet() {
 // will not be told, so it is found again by the next request.
 func (h *held) end(last bool) { h.say(&h.loops.nothing, last) }
 
-// told tells the loop that its reply is on its way.
+// told tells the loop that its reply is on its way. How many events are in it only
+// the plugin knows, so it counts as one.
 func (h *held) told(reply *chat.Reply) {
 	if reply != nil && reply != &h.loops.nothing {
+		h.pass.Delivered(1)
 		h.loops.guard(h.loop.Told)
 	}
 }

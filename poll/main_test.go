@@ -52,7 +52,8 @@ type house struct {
 
 // pass counts how often it was given back.
 type pass struct {
-	released atomic.Int32
+	released  atomic.Int32
+	delivered atomic.Int32
 	over     chan struct{}
 }
 
@@ -61,6 +62,8 @@ func (p *pass) Release() {
 		close(p.over)
 	}
 }
+
+func (p *pass) Delivered(events int) { p.delivered.Add(int32(events)) }
 
 // errorCounter counts errors that come with a stack.
 type errorCounter struct {

@@ -33,7 +33,12 @@ type Server struct {
 const MaxWait = 55 * time.Second
 
 // Pass is the client's right to be here; it is given back when the poll ends.
-type Pass interface{ Release() }
+type Pass interface {
+	Release()
+	// Delivered is told how many events were handed to the client's connection. It is
+	// called by those who send and must not block.
+	Delivered(events int)
+}
 
 // Request is a poll that has been found lawful.
 type Request struct {

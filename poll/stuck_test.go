@@ -68,6 +68,8 @@ type countingPass struct{ released int }
 
 func (p *countingPass) Release() { p.released++ }
 
+func (p *countingPass) Delivered(int) {}
+
 // stuck has a loop held that was looked at without a word, and then wakes it.
 func stuck(loops *Loops, free chan struct{}, until time.Time) *held {
 	h := &held{loops: loops, loop: &stuckLoop{free: free}, pass: &countingPass{}, until: until, raw: true, keepAlive: true}

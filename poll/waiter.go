@@ -90,6 +90,7 @@ func (p *waiter) answer(cursor string, d *hub.Delivery, keepAlive bool) {
 	events := []byte("[]")
 	if d != nil {
 		events = d.Bytes(hub.FormatPoll, encode)
+		p.pass.Delivered(len(d.Events))
 	}
 	body := make([]byte, 0, len(cursor)+len(events)+24)
 	body = append(append(body, `{"cursor":"`...), cursor...)

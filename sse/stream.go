@@ -40,11 +40,15 @@ func (s *stream) Live(cursor string, states *hub.Delivery) {
 func (s *stream) Deliver(d *hub.Delivery) {
 	s.saying.Lock()
 	defer s.saying.Unlock()
+	var frames []byte
 	if s.chunked {
-		s.conn.Send(d.Bytes(hub.FormatSSEChunked, encodeChunked))
-		return
+		frames = d.Bytes(hub.FormatSSEChunked, encodeChunked)
+	} else {
+		frames = d.Bytes(hub.FormatSSE, encode)
 	}
-	s.conn.Send(d.Bytes(hub.FormatSSE, encode))
+	if s.conn.Send(frames) {
+		s.pass.Delivered(len(d.Events))
+	}
 }
 
 func (s *stream) send(b []byte) {

@@ -49,6 +49,9 @@ type Client interface {
 	// Release gives back its right to be here. It is called once, when the stream
 	// has ended.
 	Release()
+	// Delivered is told how many events were handed to its connection. It is called by
+	// those who send and must not block.
+	Delivered(events int)
 	// Say takes a JSON object with a type; pings are answered before. It is called on
 	// the goroutine that reads the connection and must not block; msg is only lent
 	// for the call. answer says one JSON object to the client; it may be called from

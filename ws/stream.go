@@ -69,7 +69,9 @@ func (s *stream) Deliver(d *hub.Delivery) {
 	if !s.greeted {
 		s.greet("") // catching up: where it stands is in the events
 	}
-	s.session.Send(s.conn, d.Bytes(hub.FormatWS, encode))
+	if s.session.Send(s.conn, d.Bytes(hub.FormatWS, encode)) {
+		s.client.Delivered(len(d.Events))
+	}
 }
 
 // encode makes one text frame of each event.

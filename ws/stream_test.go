@@ -19,6 +19,8 @@ type fakeClient struct {
 
 func (f *fakeClient) Release() {}
 
+func (f *fakeClient) Delivered(int) {}
+
 func (f *fakeClient) Say(msg []byte, answer func([]byte)) {
 	f.heard, f.answer = append(f.heard, string(msg)), answer
 	answer(fmt.Appendf(nil, `{"heard":%d}`, len(f.heard)))

@@ -1,0 +1,257 @@
+package gateway
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+
+	"holdline/config"
+)
+
+// gate counts connections that are open and not held: those that have not asked
+// yet, are being answered, or are kept alive. Each costs a goroutine and net/http's
+// buffers, ten times as much as one that is held, and asks for no right. What is
+// too much is closed as soon as it is accepted, so that accepting never waits.
+//
+// A connection counts from Accept until the server closes it or hands it over,
+// and over HTTP/2 not while one of its requests is held. It is safe for
+// concurrent use.
+type gate struct {
+	trusts  func(remote string) bool
+	refused func(what string) // tells a metric
+
+	mu       sync.Mutex
+	limits   openLimits
+	slots    map[net.Conn]*slot
+	fresh    int // counted, of those that came from outside
+	returned int // counted, of those that were held before
+	address  map[netip.Addr]int
+}
+
+// openLimits are those of connections that are not held.
+type openLimits struct{ all, perAddress, returned int }
+
+// openLimitsOf also keeps within the files that this process may open: half of
+// what is reserved for all but held connections.
+func openLimitsOf(l config.Limits, files int) openLimits {
+	o := openLimits{l.Open, l.OpenPerAddr, l.Connections}
+	if files > 0 {
+		o.all = min(o.all, max(files-l.Connections-reservedDescriptors/2, reservedDescriptors/2))
+	}
+	return o
+}
+
+// slot is one open connection. The gate's lock guards it.
+type slot struct {
+	gate     *gate
+	from     netip.Addr // the zero one for who has no limit of an address
+	returned bool
+	held     int // requests of HTTP/2 that are held; while there are any, it does not count
+	gone     bool
+}
+
+func newGate(limits openLimits, trusts func(remote string) bool, refused func(what string)) *gate {
+	return &gate{
+		limits: limits, trusts: trusts, refused: refused,
+		slots: make(map[net.Conn]*slot), address: make(map[netip.Addr]int),
+	}
+}
+
+// adjust replaces the limits. Connections that are open stay so.
+func (g *gate) adjust(limits openLimits) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.limits = limits
+}
+
+// open is how many connections count now.
+func (g *gate) open() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.fresh + g.returned
+}
+
+// listener lets connections from outside in as long as there is room.
+func (g *gate) listener(l net.Listener) net.Listener { return &gatedListener{l, g, false} }
+
+// homecoming is listener for connections that come back from being held. They were
+// let in before, so they only count; no more of them come than may be held.
+func (g *gate) homecoming(l net.Listener) net.Listener { return &gatedListener{l, g, true} }
+
+type gatedListener struct {
+	net.Listener
+	gate     *gate
+	returned bool
+}
+
+// Accept implements net.Listener.
+func (l *gatedListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		what := l.gate.enter(conn, l.returned)
+		if what == "" {
+			return conn, nil
+		}
+		l.gate.refused(what)
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			// With a reset: thousands of ends in order would fill the kernel's table
+			// of connections in TIME_WAIT. Where it fails, the end is one in order.
+			_ = tcp.SetLinger(0)
+		}
+		_ = conn.Close() // nothing was written that could be lost
+	}
+}
+
+// What a refused connection was too much of, as told to the metric.
+const (
+	tooManyOpen = "open"
+	tooManyFrom = "open_address"
+)
+
+// enter counts a connection in, or says what it is too much of.
+func (g *gate) enter(conn net.Conn, returned bool) (tooMuch string) {
+	remote := ""
+	if a := conn.RemoteAddr(); a != nil {
+		remote = a.String()
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := &slot{gate: g, returned: returned}
+	if !g.trusts(remote) {
+		from, _ := netip.ParseAddrPort(remote)
+		s.from = household(from.Addr())
+	}
+	switch {
+	case returned && g.returned >= g.limits.returned, !returned && g.fresh >= g.limits.all:
+		tooMuch = tooManyOpen
+	case s.from.IsValid() && g.address[s.from] >= g.limits.perAddress && !returned:
+		tooMuch = tooManyFrom
+	default:
+		g.slots[conn] = s
+		s.count(1)
+	}
+	return tooMuch
+}
+
+// count changes what counts. The caller has the gate's lock.
+func (s *slot) count(by int) {
+	if s.returned {
+		s.gate.returned += by
+	} else {
+		s.gate.fresh += by
+	}
+	if !s.from.IsValid() {
+		return
+	}
+	if n := s.gate.address[s.from] + by; n > 0 {
+		s.gate.address[s.from] = n
+	} else {
+		delete(s.gate.address, s.from)
+	}
+}
+
+// state is for http.Server.ConnState: it ends what enter began.
+func (g *gate) state(conn net.Conn, to http.ConnState) {
+	if to != http.StateClosed && to != http.StateHijacked {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s, key := g.find(conn)
+	if s == nil {
+		return
+	}
+	delete(g.slots, key)
+	s.gone = true
+	if s.held == 0 {
+		s.count(-1)
+	}
+}
+
+// find also knows a connection by the TLS around it. The caller has the lock.
+func (g *gate) find(conn net.Conn) (*slot, net.Conn) {
+	for {
+		if s := g.slots[conn]; s != nil {
+			return s, conn
+		}
+		outer, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			return nil, nil
+		}
+		conn = outer.NetConn()
+	}
+}
+
+type slotKey struct{}
+
+// context is for http.Server.ConnContext: requests can then tell their connection's
+// slot.
+func (g *gate) context(ctx context.Context, conn net.Conn) context.Context {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s, _ := g.find(conn)
+	return context.WithValue(ctx, slotKey{}, s)
+}
+
+// hold takes a connection out of the count while one of its requests is held, until
+// the function it returns is called. That is for HTTP/2, whose connections are
+// never handed over; for all others it is nil.
+func (g *gate) hold(r *http.Request) (end func()) {
+	s, _ := r.Context().Value(slotKey{}).(*slot)
+	if s == nil || r.ProtoMajor < 2 {
+		return nil
+	}
+	s.change(1)
+	return func() { s.change(-1) }
+}
+
+func (s *slot) change(by int) {
+	s.gate.mu.Lock()
+	defer s.gate.mu.Unlock()
+	before := s.held
+	s.held += by
+	switch {
+	case s.gone:
+	case before == 0:
+		s.count(-1)
+	case s.held == 0:
+		s.count(1)
+	}
+}
+
+// tunnelled counts a connection that is about to be handed over to the proxy (an
+// upgrade that PHP's server agrees to) until it is over.
+func (g *gate) tunnelled(r *http.Request) (end func()) {
+	s, _ := r.Context().Value(slotKey{}).(*slot)
+	if s == nil || r.Header.Get("Upgrade") == "" {
+		return func() {}
+	}
+	stand := &slot{gate: g, from: s.from, returned: s.returned}
+	g.mu.Lock()
+	stand.count(1)
+	g.mu.Unlock()
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		stand.count(-1)
+	}
+}
+
+// makeRoom lets go of answered polls whose connections wait for a next request,
+// when these and the held ones are as many as may be held: otherwise whoever polls
+// and goes silent would take descriptors that count against no limit. To let go
+// means to look at every connection, so it is done for an eighth of them at a time.
+func (g *Gateway) makeRoom() {
+	limit, idle := int64(g.cfg.Limits.Connections), int64(g.lot.Idle())
+	left := min(g.idleLeft.Load(), idle) // by the last time: those cannot be let go yet
+	if int64(g.lot.Held())+idle < limit || idle < left+max(limit/8, 1) {
+		return
+	}
+	g.lot.DropIdle()
+	g.idleLeft.Store(int64(g.lot.Idle()))
+}
