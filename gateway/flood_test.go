@@ -301,3 +301,30 @@ func TestSlowloris(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// TestConnectionsOfTLSCount: from before the handshake until they are held or over,
+// and again when an answered poll gives one back.
+func TestConnectionsOfTLSCount(t *testing.T) {
+	for name, options := range map[string][]option{"epoll": nil, "goroutine": {portable}} {
+		t.Run(name, func(t *testing.T) {
+			s, ca := tlsSite(t, options...)
+			s.plug(t, "") // says nothing
+			s.await(t, "one that has not shaken hands counts", func() bool { return s.gw.Open() == 1 })
+			channel := fmt.Sprintf("wplc/%d", s.chat(3))
+			s.client = trusting(t, ca, false, nil)
+			for _, transport := range []string{"sse", "ws"} {
+				open := transports()[transport]
+				c := open(t, s, channel, "")
+				s.await(t, "what is held does not count", func() bool { return s.gw.Held() == 1 && s.gw.Open() == 1 })
+				c.close()
+				s.await(t, "it has left", func() bool { return s.gw.Held() == 0 && s.gw.Open() == 1 })
+			}
+			for range 3 {
+				c := openPoll(t, s, channel, "") // is answered at once, over one connection
+				c.close()
+			}
+			s.client.CloseIdleConnections()
+			s.await(t, "the answered poll has left", func() bool { return s.gw.Idle() == 0 && s.gw.Open() == 1 })
+		})
+	}
+}
