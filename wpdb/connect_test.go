@@ -314,7 +314,7 @@ func TestUserLimits(t *testing.T) {
 }
 
 func TestServerDiesAndComesBack(t *testing.T) {
-	srv, err := mariadbtest.Start("--tmpdir=" + t.TempDir())
+	srv, err := mariadbtest.Start()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,8 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"holdline/internal/mariadb/mariadbtest"
 	"holdline/wpdb"
 )
@@ -27,29 +25,8 @@ import (
 var server *mariadbtest.Instance
 
 func TestMain(m *testing.M) {
-	// Every starting MariaDB removes the temporary tables of all others with the
-	// same tmpdir (mysql_rm_tmp_tables, sql_base.cc).
-	tmp, err := os.MkdirTemp("", "hltmp")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
 	// What a crash would lose matters to no test on this server.
-	if server, err = mariadbtest.Start("--innodb-flush-log-at-trx-commit=0", "--tmpdir="+tmp); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	if err := server.Close(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	_ = os.RemoveAll(tmp)
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	os.Exit(mariadbtest.Main(m, &server, nil, "--innodb-flush-log-at-trx-commit=0"))
 }
 
 // keys are the salts of the test sites.

@@ -210,7 +210,7 @@ func TestReleasedSessionIsRemembered(t *testing.T) {
 }
 
 func TestDatabaseTroubleRevokesNobody(t *testing.T) {
-	srv, err := mariadbtest.Start("--tmpdir=" + t.TempDir())
+	srv, err := mariadbtest.Start()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,12 +5,9 @@ package client
 import (
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 
-	"go.uber.org/goleak"
-
+	"holdline/e2e/backstage"
 	"holdline/internal/mariadb/mariadbtest"
 )
 
@@ -35,24 +32,8 @@ func run(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer os.RemoveAll(dir)
-	program = filepath.Join(dir, "holdline")
-	if out, err := exec.Command("go", "build", "-o", program, "../../cmd/holdline").CombinedOutput(); err != nil {
-		return 1, fmt.Errorf("build the program: %w\n%s", err, out)
-	}
-	if database, err = mariadbtest.Start(); err != nil {
+	if program, err = backstage.Build(dir); err != nil {
 		return 1, err
 	}
-	code = m.Run()
-	if wordpress != nil {
-		if err := wordpress.Down(); err != nil {
-			return 1, err
-		}
-	}
-	if err := database.Close(); err != nil {
-		return 1, err
-	}
-	if code == 0 {
-		err = goleak.Find()
-	}
-	return code, err
+	return mariadbtest.Main(m, &database, downWordPress), nil
 }

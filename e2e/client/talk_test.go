@@ -40,6 +40,13 @@ func needWordPress(t *testing.T) {
 	wordpress = wp
 }
 
+func downWordPress() error {
+	if wordpress == nil {
+		return nil
+	}
+	return wordpress.Down()
+}
+
 // newTalk is newSite with a WordPress behind the program, which takes sends therefore.
 func newTalk(t *testing.T, env ...string) *site {
 	t.Helper()

@@ -10,12 +10,13 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"holdline/e2e/backstage"
 )
 
 // Short in CI, long by hand.
@@ -54,9 +55,8 @@ func run(m *testing.M) (code int, err error) {
 	}
 	defer os.RemoveAll(dir)
 	if program = *useFile; program == "" {
-		program = filepath.Join(dir, "holdline")
-		if out, err := exec.Command("go", "build", "-o", program, "../../cmd/holdline").CombinedOutput(); err != nil {
-			return 1, fmt.Errorf("build the program: %w\n%s", err, out)
+		if program, err = backstage.Build(dir); err != nil {
+			return 1, err
 		}
 	}
 	if err := flag.Set("test.parallel", atOnce); err != nil {

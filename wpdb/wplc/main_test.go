@@ -32,26 +32,18 @@ func TestMain(m *testing.M) {
 // The MariaDB of this package's tests. It is started by the first test that
 // wants it: fuzzing, which runs TestMain in every worker, does not.
 var (
-	server    *mariadbtest.Instance
-	serverTmp string
-	serverUp  = sync.OnceValue(startServer)
-)
-
-func startServer() (err error) {
-	// A server that starts removes temporary tables of others from a shared
-	// folder, and information_schema needs such tables.
-	if serverTmp, err = os.MkdirTemp("", "hl"); err != nil {
+	server   *mariadbtest.Instance
+	serverUp = sync.OnceValue(func() (err error) {
+		server, err = mariadbtest.Start("--innodb-flush-log-at-trx-commit=0")
 		return err
-	}
-	server, err = mariadbtest.Start("--innodb-flush-log-at-trx-commit=0", "--tmpdir="+serverTmp)
-	return err
-}
+	})
+)
 
 func stopServer() error {
 	if server == nil {
-		return os.RemoveAll(serverTmp) // "" is nothing
+		return nil
 	}
-	return errors.Join(server.Close(), os.RemoveAll(serverTmp))
+	return server.Close()
 }
 
 var _ Site = (*wpdb.Site)(nil)

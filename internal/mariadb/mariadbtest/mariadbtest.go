@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"holdline/internal/mariadb"
 )
 
@@ -32,6 +34,31 @@ func Start(args ...string) (*Instance, error) {
 		return nil, err
 	}
 	return &Instance{Server: server, dir: dir}, nil
+}
+
+// Main is the TestMain of a package whose tests share one server: it starts it, runs
+// them, and calls end (nil for nothing) for what else they left open. The code, for
+// os.Exit, is also 1 when goroutines are left.
+func Main(m *testing.M, server **Instance, end func() error, args ...string) (code int) {
+	fail := func(err error) {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	started, err := Start(args...)
+	if fail(err); code != 0 {
+		return code
+	}
+	*server = started
+	code = m.Run()
+	if end != nil {
+		fail(end())
+	}
+	if fail(started.Close()); code == 0 {
+		fail(goleak.Find())
+	}
+	return code
 }
 
 // Close stops the server and removes its folder.
