@@ -40,7 +40,8 @@ type Config struct {
 	Log            Log            `mapstructure:"log"`
 	StateDir       string         `mapstructure:"state_dir"` // absolute; empty: find one; StateOff: none
 	Spool          Spool          `mapstructure:"spool"`
-	Drain          time.Duration  `mapstructure:"drain"` // how long a stopping server lets clients leave
+	PIDFile        string         `mapstructure:"pid_file"` // absolute; empty: none
+	Drain          time.Duration  `mapstructure:"drain"`    // how long a stopping server lets clients leave
 
 	// PrintConfig is the --print-config flag. It is no setting: only the command line can ask for it.
 	PrintConfig bool `mapstructure:"-"`

@@ -94,6 +94,7 @@ spool:
   dir: ""                                  # default
   sync: always                             # default
   max_bytes: 256MiB                        # default
+pid_file: ""                               # default
 drain: 20s                                 # default
 `
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -318,8 +318,8 @@ func stateDir() rule {
 	})
 }
 
-func folder() rule {
-	return one("path", "the absolute path of a folder, such as /var/spool/holdline", func(s string) (string, error) {
+func pathOf(what, sample string) rule {
+	return one("path", "the absolute path of a "+what+", such as "+sample, func(s string) (string, error) {
 		return s, absolute(s)
 	})
 }

@@ -104,9 +104,11 @@ func table() []setting {
 
 		{key: "state_dir", help: "folder for what must survive a kill -9: how far each browser has got, and messages that WordPress has not stored yet; empty finds one (STATE_DIRECTORY, XDG_STATE_HOME or ~/.local/state), off keeps none, and without spool.dir browsers cannot send then", rule: optional(stateDir()), sample: "/var/lib/holdline"},
 
-		{key: "spool.dir", help: "folder of this site alone for messages that WordPress has not stored yet; empty is one below state_dir", rule: optional(folder()), sample: "/var/spool/holdline"},
+		{key: "spool.dir", help: "folder of this site alone for messages that WordPress has not stored yet; empty is one below state_dir", rule: optional(pathOf("folder", "/var/spool/holdline")), sample: "/var/spool/holdline"},
 		{key: "spool.sync", def: "always", help: "when the disk must have a message: always before it is accepted, interval within a second, never leaves it to the system; only a power cut makes a difference", rule: oneOf("always", "interval", "never")},
 		{key: "spool.max_bytes", def: "256MiB", help: "bytes of that folder's files; when it is full, browsers are told to send again later", rule: size(4*MiB, 1024*GiB)},
+
+		{key: "pid_file", help: "file with the number of the running process, for who sends it signals; an upgrade writes the successor's", rule: optional(pathOf("file", "/run/holdline/pid")), sample: "/run/holdline/pid"},
 
 		{key: "drain", def: "20s", help: "how long a stopping server lets its clients leave", rule: duration(0, 10*time.Minute)},
 	}
