@@ -145,6 +145,39 @@ func (l *Loops) Each(fn func(hub.Subscriber)) {
 	}
 }
 
+// tellingEvery is how often Quit looks whether somebody is still being told something.
+const tellingEvery = 5 * time.Millisecond
+
+// Quit answers every loop with nothing, and those that come later at once, until
+// Resume. When it returns nil nobody is being told anything and each Told has
+// returned: another process may go on from where the browsers are then. The error is
+// ctx's, while some were still being told.
+func (l *Loops) Quit(ctx context.Context) error {
+	l.roll.setShut(true)
+	tick := time.NewTicker(tellingEvery)
+	defer tick.Stop()
+	for {
+		telling := 0
+		for _, h := range l.roll.list() {
+			h.end(true)
+			if h.said.Load() != &l.nothing { // the news were first
+				telling++
+			}
+		}
+		if telling == 0 {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%d loops are still being answered: %w", telling, ctx.Err())
+		}
+	}
+}
+
+// Resume ends what Quit has begun: loops are held again.
+func (l *Loops) Resume() { l.roll.setShut(false) }
+
 // Serve answers a loop at once where it has something to say, and holds it
 // otherwise. It returns when the request is answered or parked, with HTTP/2 when
 // it has been answered. The request's body must have been read to its end. The
@@ -181,7 +214,9 @@ func (h *held) arrive(ctx context.Context) (reply *chat.Reply, pause time.Durati
 	if !h.loops.guard(func() { channels = h.loop.Channels() }) {
 		return &h.loops.nothing, 0
 	}
-	h.loops.roll.enter(h, channels)
+	if !h.loops.roll.enter(h, channels) {
+		return &h.loops.nothing, 0
+	}
 	unheard := h.subscribe(ctx, channels)
 	h.state.Store(looking) // from now on, what comes is a reason for another look
 	if reply, pause = h.ask(ctx, false); reply != nil {

@@ -11,6 +11,7 @@ import (
 // and all that they can be told is an event, which would go to streams as well.
 type roll struct {
 	mu     sync.Mutex
+	shut   bool // nobody enters
 	all    map[*held]struct{}
 	firsts map[string]*place
 }
@@ -23,17 +24,24 @@ type place struct {
 	prev, next *place
 }
 
-// enter lists a loop.
-func (r *roll) enter(h *held, channels []string) {
+// setShut lets nobody enter, or everybody again.
+func (r *roll) setShut(shut bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.shut = shut
+}
+
+// enter lists a loop, unless the roll is shut.
+func (r *roll) enter(h *held, channels []string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.shut {
+		return false
+	}
 	if r.all == nil {
 		r.all, r.firsts = make(map[*held]struct{}), make(map[string]*place)
 	}
 	r.all[h] = struct{}{}
-	if len(channels) == 0 {
-		return
-	}
 	h.places = make([]place, len(channels))
 	for i, channel := range channels {
 		p := &h.places[i]
@@ -43,6 +51,7 @@ func (r *roll) enter(h *held, channels []string) {
 		}
 		r.firsts[channel] = p
 	}
+	return true
 }
 
 // leave strikes a loop off, also one that was never listed.

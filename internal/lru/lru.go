@@ -58,6 +58,17 @@ func (m *Map[K, V]) Update(key K, change func(V) V) {
 	}
 }
 
+// Each calls fn for every value that is not too old, which is no use of it. Nobody
+// else comes between, so fn must not use the Map.
+func (m *Map[K, V]) Each(fn func(K, V)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for e := m.order.Front(); e != nil && !m.isOld(e); e = e.Next() {
+		it := e.Value.(*item[K, V])
+		fn(it.key, it.value)
+	}
+}
+
 // Forget lets go of what is too old, which takes room until then.
 func (m *Map[K, V]) Forget() {
 	m.mu.Lock()

@@ -39,7 +39,8 @@ type DeskOptions struct {
 	// Wake has all held loops of a channel asked again. It must not call back into
 	// the Desk before it returns. Never nil.
 	Wake func(channel string)
-	// Keep holds how far each client has got for the next process; nil: memory only.
+	// Keep holds how far each client has got for the next process; nil: memory only,
+	// until TakeOver.
 	Keep   Keep
 	Logger *slog.Logger
 }
@@ -66,12 +67,11 @@ type Desk struct {
 	opt DeskOptions
 
 	// What clients have, in whichever way they are answered.
-	cursors  *lru.Map[string, position]
-	slots    *slots
-	doubts   *doubts
-	telling  *lru.Map[string, telling]
-	kept     *kept
-	unmarked []int64 // read flags that the last process may not have written
+	cursors *lru.Map[string, position]
+	slots   *slots
+	doubts  *doubts
+	telling *lru.Map[string, telling]
+	kept    *kept
 
 	pulses   *lru.Map[string, pulse] // by chat: heartbeats through PHP
 	memories *lru.Map[string, memory]
@@ -95,10 +95,12 @@ func NewDesk(src *Source, opt DeskOptions) *Desk {
 		cursors: lru.New[string, position](maxClients, clientLife),
 		doubts:  newDoubts(),
 		telling: lru.New[string, telling](maxClients, time.Minute),
-		kept:    &kept{to: opt.Keep, log: opt.Logger},
+		kept:    &kept{log: opt.Logger},
 	}
 	d.slots = newSlots(d.kept)
-	d.restore()
+	if opt.Keep != nil {
+		d.TakeOver(opt.Keep)
+	}
 	return d.start()
 }
 
@@ -128,12 +130,9 @@ const forgetEvery = time.Minute
 
 // Run makes the forwards of relayed loops and forgets what is old, until ctx
 // ends. Forwards that are under way then have a moment to come back: PHP has
-// marked as read what their answers hold. It is to be called once.
+// marked as read what their answers hold. Once it has returned it may be called
+// again.
 func (d *Desk) Run(ctx context.Context) error {
-	if d.opt.Writes != nil && len(d.unmarked) > 0 {
-		d.opt.Writes.Read(d.unmarked)
-		d.unmarked = nil
-	}
 	wait := d.forwards.start(ctx)
 	defer wait()
 	defer d.doubts.settle()

@@ -188,7 +188,7 @@ func TestRelayInDoubt(t *testing.T) {
 			t.Run(fmt.Sprint(kind, " after ", tc.after), func(t *testing.T) {
 				relay(t, false, func(t *testing.T, d relayed) {
 					n := newNotes()
-					d.kept.to = n
+					d.kept.set(n)
 					form, from := visitorForm(1, "3", "S"), fromAgent
 					if kind == "agent" {
 						form, from = agentForm(1, "3"), fromVisitor

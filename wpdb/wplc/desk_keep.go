@@ -1,6 +1,7 @@
 package wplc
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
@@ -160,37 +162,57 @@ func parseSlot(key string, b []byte) (*slot, error) {
 	return &slot{key: key, carries: true, came: came, reply: &chat.Reply{Status: r.Status, Header: r.Header, Body: r.Body}}, nil
 }
 
-// kept writes to a Keep, which may be nil.
+// kept writes to the Keep while there is one.
 type kept struct {
-	to    Keep
 	log   *slog.Logger
 	gripe gripe
+
+	mu sync.RWMutex
+	to Keep // nil for none
+}
+
+func (k *kept) set(to Keep) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.to = to
+}
+
+func (k *kept) has() bool {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.to != nil
 }
 
 // put and remove do without what cannot be written: browsers have what they have,
 // only a kill would let them be told again.
 func (k *kept) put(kind, key string, value []byte) {
-	if k.to != nil {
-		k.check(k.to.Put(kind+key, value))
-	}
+	k.write(func(to Keep) error { return to.Put(kind+key, value) })
 }
 
 func (k *kept) remove(kind, key string) {
-	if k.to != nil {
-		k.check(k.to.Delete(kind + key))
+	k.write(func(to Keep) error { return to.Delete(kind + key) })
+}
+
+// write keeps the lock meanwhile: once set has returned, the old Keep may be closed.
+func (k *kept) write(change func(to Keep) error) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	if k.to == nil {
+		return
+	}
+	if err := change(k.to); err != nil {
+		k.complain(err)
 	}
 }
 
-func (k *kept) check(err error) {
-	if err != nil {
-		k.gripe.tell(k.log, "what browsers were told cannot be written down; if Holdline is killed now, some may be told again", err)
-	}
+func (k *kept) complain(err error) {
+	k.gripe.tell(k.log, "what browsers were told cannot be written down; if Holdline is killed now, some may be told again", err)
 }
 
 // position keeps where a client is.
 func (k *kept) position(key string, p position) {
 	switch {
-	case k.to == nil:
+	case !k.has():
 	case p.known:
 		k.put(keptPosition, key, p.append(nil))
 	default:
@@ -198,45 +220,77 @@ func (k *kept) position(key string, p position) {
 	}
 }
 
-// restore takes over what an earlier process has left.
-func (d *Desk) restore() {
-	if d.kept.to == nil {
-		return
-	}
-	bad := 0
-	for entry, value := range d.kept.to.All() {
-		if err := d.restoreOne(entry, value); err != nil {
-			bad++
-			d.kept.check(d.kept.to.Delete(entry))
+// TakeOver has the Desk know what another process has left in a Keep, and write to
+// it from now on. Loops may be answered meanwhile: a client of both processes has
+// what either of them told it.
+func (d *Desk) TakeOver(keep Keep) {
+	had := make(map[string][]byte)
+	var bad []string
+	var unmarked []int64 // read flags that the other one may not have written
+	for entry, value := range keep.All() {
+		marks, err := d.restore(entry, value)
+		if err != nil {
+			bad = append(bad, entry)
+			continue
 		}
+		had[entry] = value
+		unmarked = append(unmarked, marks...)
 	}
-	if bad > 0 {
-		d.opt.Logger.Warn("some of what the last process has left about browsers cannot be read; these may be told something again", "entries", bad)
+	d.kept.set(keep)
+	for _, entry := range bad {
+		d.kept.write(func(to Keep) error { return to.Delete(entry) })
 	}
+	if len(bad) > 0 {
+		d.opt.Logger.Warn("some of what the last process has left about browsers cannot be read; these may be told something again", "entries", len(bad))
+	}
+	d.cursors.Each(func(key string, p position) {
+		if value, ok := had[keptPosition+key]; !ok || !bytes.Equal(value, p.append(nil)) {
+			d.kept.position(key, p)
+		}
+	})
+	d.slots.rewrite()
+	d.mark(unmarked)
 }
 
-func (d *Desk) restoreOne(entry string, value []byte) error {
+// LetGo has the Desk write no more to its Keep. Before that Run must have ended and
+// every Told have returned, or the next process tells some clients again.
+func (d *Desk) LetGo() { d.kept.set(nil) }
+
+// restore takes one entry over, and returns the messages whose read flags may not
+// be written.
+func (d *Desk) restore(entry string, value []byte) (unmarked []int64, err error) {
 	if entry == "" {
-		return errKept
+		return nil, errKept
 	}
 	switch kind, key := entry[:1], entry[1:]; kind {
 	case keptPosition:
 		p, err := parsePosition(value)
 		if err != nil {
-			return fmt.Errorf("a position: %w", err)
+			return nil, fmt.Errorf("a position: %w", err)
 		}
 		if time.Since(p.at) < markLife {
-			d.unmarked = append(d.unmarked, p.told...)
+			unmarked = p.told
 		}
-		d.cursors.Put(key, p)
+		d.cursors.Update(key, p.and)
 	case keptSlot:
 		s, err := parseSlot(key, value)
 		if err != nil {
-			return fmt.Errorf("an answer: %w", err)
+			return nil, fmt.Errorf("an answer: %w", err)
 		}
-		d.slots.add(s)
+		if !d.slots.has(key) {
+			d.slots.add(s)
+		}
 	default:
-		return errKept
+		return nil, errKept
 	}
-	return nil
+	return unmarked, nil
+}
+
+// and is the position of a client of this process and of another, which has left p.
+func (p position) and(here position) position {
+	if !here.known {
+		return p
+	}
+	here.LoopCursor = here.joined(LoopCursor{}, p.LoopCursor)
+	return here
 }

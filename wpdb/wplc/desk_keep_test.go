@@ -206,7 +206,7 @@ func TestMarksOfAPosition(t *testing.T) {
 func TestAnswersOfPHPOutliveAKill(t *testing.T) {
 	relay(t, false, func(t *testing.T, d relayed) {
 		n := newNotes()
-		d.kept.to = n
+		d.kept.set(n)
 		d.say(1, fromAgent, "hello")
 		look(t, d.poll(visitorForm(1, "3", "S"), "v1"), false) // and the browser leaves
 		time.Sleep(time.Second)

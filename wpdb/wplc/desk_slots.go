@@ -86,17 +86,38 @@ func (s *slots) add(added *slot) {
 // write has the next process know an answer that PHP tells only once.
 func (s *slots) write(added *slot) {
 	size := added.size()
-	if s.kept.to == nil || !added.carries || len(added.reply.Body) > maxKeptReply || s.keptBytes+size > maxKeptReplies {
+	if !s.kept.has() || !added.carries || len(added.reply.Body) > maxKeptReply || s.keptBytes+size > maxKeptReplies {
 		return
 	}
 	r := added.reply
 	value, err := json.Marshal(keptReply{added.came.UnixMilli(), r.Status, r.Header, r.Body})
 	if err != nil {
-		s.kept.check(err)
+		s.kept.complain(err)
 		return
 	}
 	s.kept.put(keptSlot, added.key, value)
 	added.kept, s.keptBytes = size, s.keptBytes+size
+}
+
+// rewrite writes down what is there, after a Keep has come.
+func (s *slots) rewrite() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keptBytes = 0
+	for e := s.order.Front(); e != nil; e = e.Next() {
+		of := e.Value.(*slot)
+		of.kept = 0
+		if of.told.IsZero() {
+			s.write(of)
+		}
+	}
+}
+
+// has tells whether a client has an answer.
+func (s *slots) has(key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.byKey[key] != nil
 }
 
 // erase has the next process not know it.
