@@ -270,7 +270,7 @@ func (a *ajax) passSifted() error {
 	if a.rerouted {
 		return a.pass()
 	}
-	if a.g.cfg.Loops.WPLC.Visitors == visitorsCompatible || a.fromAgent() {
+	if a.g.settings().Loops.WPLC.Visitors == visitorsCompatible || a.fromAgent() {
 		return a.pass()
 	}
 	r := a.c.Request()

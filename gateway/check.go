@@ -173,7 +173,7 @@ func (k *checks) report(c echo.Context, check string, began time.Time) checkRepo
 		ForwardedFor: r.Header.Get("X-Forwarded-For") != "",
 		SameHost:     strings.EqualFold(hostname(k.g.siteHost(r)), c.QueryParam("host")),
 		HTTPS:        r.TLS != nil || trusted && strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https"),
-		HeartbeatMS:  k.g.cfg.Heartbeat.Milliseconds(),
+		HeartbeatMS:  k.g.settings().Heartbeat.Milliseconds(),
 		Handshake:    k.whyRefused(check),
 	}
 	if a.Scope == "public" {
@@ -230,7 +230,7 @@ func (k *checks) serveSSE(c echo.Context, _ string) error {
 		}
 	}
 	for end := began.Add(checkLife); ; {
-		beat := time.Now().Add(k.g.cfg.Heartbeat)
+		beat := time.Now().Add(k.g.settings().Heartbeat)
 		if beat.After(end) {
 			k.waitUntil(ctx, end)
 			return nil
@@ -260,7 +260,7 @@ func (k *checks) serveWS(c echo.Context, check string) error {
 		}
 		return &refusal{refused.Status, "handshake", refused.Reason}
 	}
-	s := &checkSocket{g: k.g, pass: p, session: ws.Session{Heartbeat: k.g.cfg.Heartbeat}}
+	s := &checkSocket{g: k.g, pass: p, session: ws.Session{Heartbeat: k.g.settings().Heartbeat}}
 	s.began = time.Now()
 	s.beaten = s.began
 	k.g.lot.Park(conn, early, s).SetAlarm(checkTick)
@@ -338,7 +338,7 @@ func (s *checkSocket) Alarm(c park.Conn) {
 	case now.Sub(s.began) >= checkLife:
 		s.session.Close(c, ws.CodeNormal, "the check is over")
 		return
-	case now.Sub(s.beaten) >= s.g.cfg.Heartbeat:
+	case now.Sub(s.beaten) >= s.g.settings().Heartbeat:
 		s.beaten = now
 		s.session.Alarm(c)
 	}

@@ -247,7 +247,7 @@ func (g *gate) tunnelled(r *http.Request) (end func()) {
 // and goes silent would take descriptors that count against no limit. To let go
 // means to look at every connection, so it is done for an eighth of them at a time.
 func (g *Gateway) makeRoom() {
-	limit, idle := int64(g.cfg.Limits.Connections), int64(g.lot.Idle())
+	limit, idle := int64(g.settings().Limits.Connections), int64(g.lot.Idle())
 	left := min(g.idleLeft.Load(), idle) // by the last time: those cannot be let go yet
 	if int64(g.lot.Held())+idle < limit || idle < left+max(limit/8, 1) {
 		return

@@ -66,7 +66,7 @@ func (g *Gateway) readAjax(c echo.Context) (ajaxBody, error) {
 
 // peek reads up to limits.body bytes and puts them back before the rest.
 func (g *Gateway) peek(c echo.Context) (head []byte, whole bool, err error) {
-	r, limit := c.Request(), int64(g.cfg.Limits.Body)
+	r, limit := c.Request(), int64(g.settings().Limits.Body)
 	if head, err = g.readWithin(c, ajaxBodyTimeout, io.LimitReader(r.Body, limit+1)); err != nil {
 		return nil, false, err
 	}

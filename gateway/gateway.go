@@ -15,6 +15,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -49,6 +50,13 @@ type Options struct {
 	// Store makes rows of what browsers send, in the place of what Connect found;
 	// may be nil. The demo has no WordPress.
 	Store outbox.Store
+	// Public and Admin are sockets to listen on that exist already, from systemd or
+	// from the process that this one takes over from; nil: those of the configuration.
+	Public, Admin net.Listener
+	// Claim is called when the site has been read, before anything is taken that only
+	// one process of a site can have, and nothing is accepted before it returns: it
+	// waits until a predecessor has let go. An error ends Run. nil: nobody has to.
+	Claim func(ctx context.Context) error
 	// Portable holds connections without epoll, for tests of that path.
 	Portable bool
 }
@@ -59,7 +67,6 @@ type Gateway struct {
 	cfg       config.Config
 	log       *slog.Logger
 	keys      token.Keys
-	allowed   []string // auth.allowed_origins in lower case, as browsers send them
 	admission *admission
 	gate      *gate
 	idleLeft  atomic.Int64 // see makeRoom
@@ -72,13 +79,21 @@ type Gateway struct {
 	direct    *http.Transport // to the site's own address
 	scripts   []*script       // for browsers
 	front     *front          // nil without TLS of our own
-	listener  net.Listener
-	admin     net.Listener
+	listener  *door
+	admin     *door
+	env       func(string) (string, bool)
 	// sameSite heads all answers to requests without an Origin: one map, never
 	// changed, for thousands of held polls.
 	sameSite http.Header
 	attached atomic.Pointer[attached] // nil until the database has answered
-	draining atomic.Bool
+	inForce  atomic.Pointer[settings]
+	// reloading is held while settings, and what was made by them, are replaced.
+	reloading sync.Mutex
+	serving   chan struct{} // closed when both doors have been opened
+	opened    sync.Once
+	idle      idlers      // of the public server
+	suspended atomic.Bool // another process may have what this one had
+	draining  atomic.Bool
 }
 
 // attached is the site once it is there, with all that stands on it.
@@ -90,6 +105,18 @@ type attached struct {
 	loops   *poll.Loops
 	ws      *ws.Server
 	speech  *speech
+	estate  *estate
+}
+
+// serve makes what holds connections from now on by the settings.
+func (a *attached) serve(lot *park.Lot, s *settings) {
+	a.sse = &sse.Server{Hub: a.hub, Lot: lot, Heartbeat: s.Heartbeat}
+	a.poll = &poll.Server{Hub: a.hub, Lot: lot, Hold: s.Hold}
+	a.ws = &ws.Server{
+		Hub: a.hub, Lot: lot, Heartbeat: s.Heartbeat,
+		MaxMessage: uint32(max(ws.DefaultMaxMessage, maxWord(s.Limits))),
+		MaxWords:   a.speech.rates.Load().maxWords(s.Heartbeat),
+	}
 }
 
 // New prepares a gateway. It starts nothing.
@@ -99,28 +126,24 @@ func New(opt Options) (*Gateway, error) {
 	}
 	kept := keepWarnings(opt.Logger.Handler())
 	opt.Logger = slog.New(kept)
-	g := &Gateway{opt: opt, cfg: opt.Config, log: opt.Logger, warnings: kept.kept, sameSite: http.Header{"Vary": {"Origin"}}}
+	g := &Gateway{
+		opt: opt, cfg: opt.Config, log: opt.Logger, warnings: kept.kept, env: os.LookupEnv,
+		serving: make(chan struct{}), sameSite: http.Header{"Vary": {"Origin"}},
+	}
 	if g.opt.Connect == nil {
 		g.opt.Connect = g.connectSite
 	}
-	for _, origin := range g.cfg.Auth.AllowedOrigins {
-		g.allowed = append(g.allowed, strings.ToLower(origin))
-	}
+	g.apply(opt.Config)
 	if !g.cfg.Auth.Secret.Empty() {
 		g.keys.Secret = []byte(g.cfg.Auth.Secret.Reveal())
 	}
-	if room := descriptors() - reservedDescriptors; room > 0 && room < g.cfg.Limits.Connections {
-		g.log.Info("fewer connections than configured: this process may open too few files",
-			"limit", room, "configured", g.cfg.Limits.Connections, "raise", "ulimit -n, or LimitNOFILE in systemd")
-		g.cfg.Limits.Connections = room
-	}
-	g.admission = newAdmission(g.cfg.Limits)
+	g.admission = newAdmission(g.settings().Limits)
 	g.metrics = newMetrics(g)
-	g.gate = newGate(openLimitsOf(g.cfg.Limits, descriptors()), g.trusts, func(what string) {
+	g.gate = newGate(openLimitsOf(g.settings().Limits, descriptors()), g.trusts, func(what string) {
 		g.metrics.turnedAway.WithLabelValues(what).Inc()
 	})
 	var err error
-	if g.front, err = newFront(g.cfg, os.LookupEnv, g.metrics, g.log); err != nil {
+	if g.front, err = newFront(g.cfg, g.env, g.metrics, g.log); err != nil {
 		return nil, err
 	}
 	g.lot = park.New(park.Options{
@@ -148,17 +171,29 @@ const reservedDescriptors = 256
 
 // Listen binds both addresses, so that Run cannot fail for an address in use.
 func (g *Gateway) Listen() (err error) {
-	if g.listener, err = listen(g.cfg.Listen); err != nil {
+	if g.listener, err = listen(g.opt.Public, g.cfg.Listen); err != nil {
 		return fmt.Errorf("listen for browsers: %w", err)
 	}
-	if g.admin, err = listen(g.cfg.AdminListen); err != nil {
+	if g.admin, err = listen(g.opt.Admin, g.cfg.AdminListen); err != nil {
 		g.listener.Close()
 		return fmt.Errorf("listen for the operator: %w", err)
 	}
 	return nil
 }
 
-func listen(address string) (net.Listener, error) {
+// listen takes the socket that is given, or binds the address.
+func listen(given net.Listener, address string) (*door, error) {
+	if given != nil {
+		return newDoor(given, false)
+	}
+	l, err := bind(address)
+	if err != nil {
+		return nil, err
+	}
+	return newDoor(l, true)
+}
+
+func bind(address string) (net.Listener, error) {
 	// Heartbeats find dead peers; the kernel's probes would only cost CPU.
 	lc := net.ListenConfig{KeepAlive: -1}
 	path, isUnix := strings.CutPrefix(address, "unix:")
@@ -211,10 +246,13 @@ func (g *Gateway) Run(ctx context.Context) error {
 	below, stopBelow := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBelow()
 	grp, ctx := errgroup.WithContext(ctx)
-	grp.Go(func() error { return serve(public, g.front.listener(g.gate.listener(g.listener))) })
-	grp.Go(func() error { return serve(public, g.gate.homecoming(g.lot.Listener())) })
-	grp.Go(func() error { return serve(operator, g.admin) })
+	grp.Go(func() error { return g.serve(public, g.front.listener(g.gate.listener(g.listener))) })
+	grp.Go(func() error { return g.serve(public, g.gate.homecoming(g.lot.Listener())) })
+	grp.Go(func() error { return g.serve(operator, g.admin) })
 	grp.Go(func() error { return g.runTLS(ctx) })
+	if g.opt.Claim == nil {
+		grp.Go(g.openDoors)
+	}
 	grp.Go(func() error { return g.lot.Run(below) })
 	grp.Go(func() error { return g.runBackend(ctx, below) })
 	grp.Go(func() error { return g.runTrim(ctx) })
@@ -231,7 +269,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 // server is the one for browsers.
 func (g *Gateway) server() *http.Server {
 	s := &http.Server{
-		Handler:           g.routes(),
+		Handler:           g.lastWord(g.routes()),
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       park.DefaultKeepAliveIdle,
 		MaxHeaderBytes:    int(g.cfg.Limits.Header),
@@ -243,14 +281,22 @@ func (g *Gateway) server() *http.Server {
 	s.Protocols.SetHTTP1(true)
 	s.Protocols.SetUnencryptedHTTP2(true) // proxies that speak h2c
 	g.front.prepare(s)
+	tell := s.ConnState
+	s.ConnState = func(c net.Conn, state http.ConnState) {
+		g.idle.note(c, state)
+		if tell != nil {
+			tell(c, state)
+		}
+	}
 	return s
 }
 
 // headerTimeout is how long a client may take over the head of a request.
 const headerTimeout = 10 * time.Second
 
-func serve(s *http.Server, l net.Listener) error {
-	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+func (g *Gateway) serve(s *http.Server, l net.Listener) error {
+	err := s.Serve(l)
+	if closed := g.draining.Load() && errors.Is(err, net.ErrClosed); !closed && !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve %s: %w", l.Addr(), err)
 	}
 	return nil
@@ -268,7 +314,7 @@ func (g *Gateway) runBackend(ctx, below context.Context) error {
 		h := hub.New(hub.Options{Logger: g.log})
 		b, err := g.opt.Connect(ctx, countedSink{h, g.metrics})
 		if err == nil {
-			return g.runAttached(below, h, b)
+			return g.runAttached(ctx, below, h, b)
 		}
 		if ctx.Err() != nil {
 			break
@@ -284,9 +330,14 @@ func (g *Gateway) runBackend(ctx, below context.Context) error {
 	return nil
 }
 
-func (g *Gateway) runAttached(ctx context.Context, h *hub.Hub, b *Backend) error {
+func (g *Gateway) runAttached(claiming, ctx context.Context, h *hub.Hub, b *Backend) error {
 	if b.Close != nil {
 		defer b.Close()
+	}
+	if g.opt.Claim != nil {
+		if err := g.opt.Claim(claiming); err != nil {
+			return fmt.Errorf("take over from the process before: %w", err)
+		}
 	}
 	for _, f := range b.Feeds {
 		h.Add(f.Tail)
@@ -302,27 +353,33 @@ func (g *Gateway) runAttached(ctx context.Context, h *hub.Hub, b *Backend) error
 	if g.opt.Store != nil {
 		b.Store, b.Sends = g.opt.Store, nil
 	}
-	speech := g.newSpeech(h, b)
-	defer speech.close()
 	at := &attached{
-		backend: b, hub: h, speech: speech,
-		sse:   &sse.Server{Hub: h, Lot: g.lot, Heartbeat: g.cfg.Heartbeat},
-		poll:  &poll.Server{Hub: h, Lot: g.lot, Hold: g.cfg.Hold},
+		backend: b, hub: h, speech: g.newSpeech(h, b),
 		loops: &poll.Loops{Hub: h, Lot: g.lot, Logger: g.log},
-		ws: &ws.Server{
-			Hub: h, Lot: g.lot, Heartbeat: g.cfg.Heartbeat,
-			MaxMessage: uint32(max(ws.DefaultMaxMessage, maxWord(g.cfg.Limits))), MaxWords: speech.rates.maxWords(g.cfg.Heartbeat),
-		},
 	}
+	at.estate = &estate{g: g, polls: at.loops, loops: b.Loops, speech: at.speech, failed: make(chan error, 1)}
+	if !g.suspended.Load() {
+		at.estate.start()
+	}
+	grp.Go(func() error { return at.estate.run(ctx) })
 	grp.Go(func() error { return at.loops.Run(ctx) })
-	grp.Go(func() error { return speech.Run(ctx) })
-	if b.Loops != nil {
-		grp.Go(func() error { return b.Loops.Run(ctx) })
-	}
+	grp.Go(func() error { return at.speech.Run(ctx) })
 	grp.Go(func() error { return g.runRecheck(ctx, at.each, b.Revoked) })
-	g.attached.Store(at)
+	g.attach(at)
 	g.log.Info("reading", "sources", sourceNames(b))
+	if err := g.openDoors(); err != nil {
+		grp.Go(func() error { return err })
+	}
 	return grp.Wait()
+}
+
+// attach has clients served from the site.
+func (g *Gateway) attach(at *attached) {
+	g.reloading.Lock()
+	defer g.reloading.Unlock()
+	at.speech.rates.Store(newRates(g.settings().Limits.Sends))
+	at.serve(g.lot, g.settings())
+	g.attached.Store(at)
 }
 
 func sourceNames(b *Backend) []string {
@@ -336,9 +393,9 @@ func sourceNames(b *Backend) []string {
 // origins are all from which browsers may come.
 func (g *Gateway) origins(b *Backend) []string {
 	if b.Origins == nil {
-		return g.allowed
+		return g.settings().allowed
 	}
-	return append(slices.Clip(g.allowed), b.Origins()...)
+	return append(slices.Clip(g.settings().allowed), b.Origins()...)
 }
 
 // prefixNet converts for echo, which still speaks net.IPNet.

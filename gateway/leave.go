@@ -3,8 +3,10 @@ package gateway
 import (
 	"context"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"holdline/internal/hub"
@@ -54,31 +56,68 @@ func (a *attached) each(fn func(hub.Subscriber)) {
 	a.loops.Each(fn)
 }
 
+// lastWord has every answer of a process that leaves end its connection: the next
+// request is for the successor.
+func (g *Gateway) lastWord(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if g.suspended.Load() || g.draining.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// idlers counts connections that are kept alive and ask for nothing just now.
+type idlers struct {
+	mu  sync.Mutex
+	all map[net.Conn]struct{}
+}
+
+// note is an http.Server's ConnState.
+func (i *idlers) note(c net.Conn, s http.ConnState) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if s != http.StateIdle {
+		delete(i.all, c)
+		return
+	}
+	if i.all == nil {
+		i.all = make(map[net.Conn]struct{})
+	}
+	i.all[c] = struct{}{}
+}
+
+func (i *idlers) count() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return len(i.all)
+}
+
+// nextRequest is how long a leaving process waits for connections that are kept
+// alive to ask again, so that they are told to ask elsewhere. To close one at the
+// moment at which it asks would lose the request, and proxies do not repeat a POST.
+const nextRequest = time.Second
+
 // drain lets every client go with a word when to come back, spread out so that
 // a successor is not overrun, and waits for them up to the configured time.
 func (g *Gateway) drain(public *http.Server) {
 	g.draining.Store(true)
-	ctx, cancel := context.WithTimeout(context.Background(), g.cfg.Drain)
+	if err := g.listener.Close(); err != nil {
+		g.log.Debug("closing the socket for browsers", "error", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), g.settings().Drain)
 	defer cancel()
 	stopped := make(chan struct{})
 	go func() { // joined below
 		defer close(stopped)
+		g.awaitRequests(ctx)
 		if err := public.Shutdown(ctx); err != nil {
 			public.Close()
 		}
 	}()
 	defer func() { <-stopped }()
-	at := g.attached.Load()
-	if at == nil {
-		return
-	}
 	spread := 500*time.Millisecond + time.Duration(g.lot.Held())*time.Millisecond
-	farewell := func(s hub.Subscriber) {
-		if l, ok := s.(line); ok {
-			l.End(park.ReasonDrain, 250*time.Millisecond+rand.N(spread))
-		}
-	}
-	at.each(farewell)
+	g.farewell(spread)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for held := g.lot.Held(); ; {
@@ -91,9 +130,37 @@ func (g *Gateway) drain(public *http.Server) {
 		held = g.lot.Held()
 		switch {
 		case held > 0 && held >= before:
-			at.each(farewell) // to who was just coming in
+			g.farewell(spread) // to who was just coming in
 		case held == 0 && isClosed(stopped):
 			return
+		}
+	}
+}
+
+// farewell tells everybody who is held to come back.
+func (g *Gateway) farewell(spread time.Duration) {
+	at := g.attached.Load()
+	if at == nil {
+		return
+	}
+	at.each(func(s hub.Subscriber) {
+		if l, ok := s.(line); ok {
+			l.End(park.ReasonDrain, 250*time.Millisecond+rand.N(spread))
+		}
+	})
+}
+
+// awaitRequests waits until no connection is idle, up to nextRequest.
+func (g *Gateway) awaitRequests(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, nextRequest)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for g.idle.count()+g.lot.Idle() > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
 		}
 	}
 }

@@ -41,6 +41,13 @@ func newAdmission(l config.Limits) *admission {
 	return &admission{limits: l, tallies: make(map[string]*tally)}
 }
 
+// setLimits changes what is let in from now on.
+func (a *admission) setLimits(l config.Limits) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.limits = l
+}
+
 // overLimit is a refusal that names the limit.
 type overLimit struct {
 	what  string // for metrics: connections, address or user

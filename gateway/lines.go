@@ -92,13 +92,14 @@ func (g *Gateway) lawful(ctx context.Context, at *attached, r *http.Request, id 
 // channels reads the list, without repetitions.
 func (g *Gateway) channels(params url.Values) ([]string, error) {
 	var list []string
+	most := g.settings().Limits.Channels
 	for name := range strings.SplitSeq(params.Get("channels"), ",") {
 		if name != "" && !slices.Contains(list, name) {
 			list = append(list, name)
 		}
-		if len(list) > g.cfg.Limits.Channels {
+		if len(list) > most {
 			return nil, &refusal{http.StatusBadRequest, "channels", fmt.Sprintf(
-				"too many channels: the limit is %d (limits.channels)", g.cfg.Limits.Channels)}
+				"too many channels: the limit is %d (limits.channels)", most)}
 		}
 	}
 	if len(list) == 0 {
@@ -216,7 +217,7 @@ func (g *Gateway) form(c echo.Context) (url.Values, error) {
 }
 
 func (g *Gateway) body(c echo.Context) ([]byte, error) {
-	return g.readWithin(c, bodyTimeout, http.MaxBytesReader(c.Response(), c.Request().Body, int64(g.cfg.Limits.Body)))
+	return g.readWithin(c, bodyTimeout, http.MaxBytesReader(c.Response(), c.Request().Body, int64(g.settings().Limits.Body)))
 }
 
 // readWithin reads what there is of a body, which a client must not spread over a
@@ -231,7 +232,7 @@ func (g *Gateway) readWithin(c echo.Context, most time.Duration, body io.Reader)
 	switch {
 	case errors.As(err, &tooBig):
 		return nil, &refusal{http.StatusRequestEntityTooLarge, "body", fmt.Sprintf(
-			"the body is too large: the limit is %v (limits.body)", g.cfg.Limits.Body)}
+			"the body is too large: the limit is %v (limits.body)", g.settings().Limits.Body)}
 	case err != nil:
 		return nil, &refusal{http.StatusRequestTimeout, "body", "the body did not arrive in time"}
 	}

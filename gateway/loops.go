@@ -6,14 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"os"
 	"strings"
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
-	"holdline/internal/keep"
 	"holdline/wordpress"
 	"holdline/wpdb"
 	"holdline/wpdb/wplc"
@@ -29,9 +25,8 @@ type Loops struct {
 	// Nonce verifies a WordPress nonce; a nil session is a visitor's.
 	Nonce func(s *wpdb.Session, action, nonce string, now time.Time) bool
 
-	answer    string // loops.wplc.answer
+	answer    func() string // loops.wplc.answer
 	log       *slog.Logger
-	keep      *keep.Map // nil for none
 	adoptions adoptions
 	texts     atomic.Pointer[texts]
 	told      atomic.Pointer[string] // why loops are relayed, as it was logged last
@@ -43,43 +38,16 @@ type texts struct {
 	strings *wplc.Strings
 }
 
-// newLoops stands on a site's rows. It starts nothing; Run does. Close it.
+// newLoops stands on a site's rows. It starts nothing; the gateway's estate does.
 func (g *Gateway) newLoops(src *wplc.Source, db *wpdb.DB, site *wpdb.Site, auth *wpdb.Authenticator) *Loops {
 	courier := wordpress.NewCourier(wordpress.CourierOptions{Do: g.siteCall(site, wordpress.SyncAction), Logger: g.log})
-	state := g.openKeep(os.LookupEnv)
 	desk := wplc.NewDesk(src, wplc.DeskOptions{
-		Query: db.Shared(), Writes: writes{courier}, Wake: g.wakeLoops, Keep: asKeep(state), Logger: g.log,
+		Query: db.Shared(), Writes: writes{courier}, Wake: g.wakeLoops, Logger: g.log,
 	})
 	return &Loops{
 		Desk: desk, Alone: desk.Alone(), Courier: courier,
-		Nonce: auth.VerifyNonce, answer: g.cfg.Loops.WPLC.Answer, log: g.log, keep: state,
+		Nonce: auth.VerifyNonce, answer: func() string { return g.settings().Loops.WPLC.Answer }, log: g.log,
 	}
-}
-
-// Close lets go of what the next process will read, after Run has ended and nothing
-// is answered any more.
-func (l *Loops) Close() error {
-	if l == nil || l.keep == nil {
-		return nil
-	}
-	return l.keep.Close()
-}
-
-// Run does the work behind the answers until ctx ends.
-func (l *Loops) Run(ctx context.Context) error {
-	// The courier's last batch has what the desks write at their end.
-	courier, endCourier := context.WithCancel(context.WithoutCancel(ctx))
-	defer endCourier()
-	var desks errgroup.Group
-	desks.Go(func() error { return l.Desk.Run(ctx) })
-	desks.Go(func() error { return l.Alone.Run(ctx) })
-	var all errgroup.Group
-	all.Go(func() error { return l.Courier.Run(courier) })
-	all.Go(func() error {
-		defer endCourier()
-		return desks.Wait()
-	})
-	return all.Wait()
 }
 
 func (g *Gateway) wakeLoops(channel string) {
@@ -112,13 +80,13 @@ func (l *Loops) way(ctx context.Context) way {
 	ctx, cancel := context.WithTimeout(ctx, helloPatience)
 	defer cancel()
 	hello, err := l.Courier.Hello(ctx)
-	why := ""
+	why, answer := "", l.answer()
 	switch unfit := l.Desk.Unfit(); {
-	case l.answer == "relay":
+	case answer == "relay":
 		why = "loops.wplc.answer is relay"
 	case unfit != nil:
 		why = unfit.Error()
-	case l.answer == "native" || err == nil && len(hello.Hello.Custom) == 0:
+	case answer == "native" || err == nil && len(hello.Hello.Custom) == 0:
 		return way{native: true, desk: l.Desk, strings: l.stringsOf(hello.Strings)}
 	case err != nil:
 		why = err.Error()

@@ -63,7 +63,7 @@ func (m *metrics) newWork(g *Gateway) {
 		}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "holdline", Name: "connections_limit", Help: "How many connections may be held (limits.connections, or what the open files allow).",
-		}, func() float64 { return float64(g.cfg.Limits.Connections) }),
+		}, func() float64 { return float64(g.settings().Limits.Connections) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "holdline", Name: "build_info", Help: "1, with the version and the commit it was built from.",
 			ConstLabels: prometheus.Labels{"version": g.opt.Version, "commit": g.opt.Commit},

@@ -92,7 +92,7 @@ func (g *Gateway) trusts(remote string) bool {
 	if err != nil {
 		return false
 	}
-	for _, p := range g.cfg.TrustedProxies {
+	for _, p := range g.settings().TrustedProxies {
 		if p.Contains(ap.Addr().Unmap()) {
 			return true
 		}

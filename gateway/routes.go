@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -24,7 +25,7 @@ func (g *Gateway) routes() http.Handler {
 	e.HideBanner, e.HidePort = true, true
 	e.Logger.SetOutput(io.Discard) // what matters is returned and ends in fail
 	e.HTTPErrorHandler = g.fail
-	e.IPExtractor = g.ipExtractor()
+	e.IPExtractor = func(r *http.Request) string { return g.settings().realIP(r) }
 	e.Use(g.survive, g.limitTime)
 
 	base := e.Group(g.cfg.BasePath)
@@ -54,9 +55,9 @@ func (g *Gateway) routes() http.Handler {
 
 // ipExtractor believes X-Forwarded-For from the listed proxies only. What comes
 // over a unix socket comes from this machine.
-func (g *Gateway) ipExtractor() echo.IPExtractor {
+func ipExtractor(trusted []netip.Prefix) echo.IPExtractor {
 	options := []echo.TrustOption{echo.TrustLoopback(false), echo.TrustLinkLocal(false), echo.TrustPrivateNet(false)}
-	for _, p := range g.cfg.TrustedProxies {
+	for _, p := range trusted {
 		options = append(options, echo.TrustIPRange(prefixNet(p)))
 	}
 	fromHeader := echo.ExtractIPFromXFFHeader(options...)
@@ -168,10 +169,11 @@ type info struct {
 }
 
 func (g *Gateway) serveInfo(c echo.Context) error {
+	now := g.settings()
 	i := info{
 		Transports: []string{"ws", "sse", "poll"}, ServerTime: time.Now().UTC(),
-		HoldMS: g.cfg.Hold.Milliseconds(), HeartbeatMS: g.cfg.Heartbeat.Milliseconds(),
-		Channels: g.cfg.Limits.Channels, Sources: []string{}, MaxBody: int64(g.cfg.Limits.Message), Version: g.opt.Version,
+		HoldMS: now.Hold.Milliseconds(), HeartbeatMS: now.Heartbeat.Milliseconds(),
+		Channels: now.Limits.Channels, Sources: []string{}, MaxBody: int64(now.Limits.Message), Version: g.opt.Version,
 	}
 	if at := g.attached.Load(); at != nil {
 		cors(c.Response().Header(), c.Request(), g.origins(at.backend))

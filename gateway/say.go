@@ -60,13 +60,13 @@ func (g *Gateway) readWord(c echo.Context, kind string) (w word, refused *chat.R
 		if err != nil {
 			return word{}, nil, err
 		}
-		w, refused = formWord(form, g.cfg.Limits)
+		w, refused = formWord(form, g.settings().Limits)
 	} else {
 		body, err := g.body(c)
 		if err != nil {
 			return word{}, nil, err
 		}
-		w, refused = parseWord(body, kind, g.cfg.Limits)
+		w, refused = parseWord(body, kind, g.settings().Limits)
 	}
 	if refused == nil && (w.kind == typeSend) != (kind == typeSend) {
 		refused = badRequest("POST messages of the type send to send, all others to signal.")

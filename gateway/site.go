@@ -145,9 +145,6 @@ func (g *Gateway) connectSite(ctx context.Context, sink wpdb.Sink) (b *Backend, 
 	}
 	var loops *Loops
 	closeAll := func() {
-		if err := loops.Close(); err != nil {
-			g.log.Debug("closing the state", "error", err)
-		}
 		site.Close()
 		if err := db.Close(); err != nil {
 			g.log.Debug("closing the database", "error", err)

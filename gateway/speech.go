@@ -9,15 +9,15 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"holdline/config"
 	"holdline/internal/chat"
+	"holdline/internal/hub"
 	"holdline/internal/live"
 	"holdline/internal/outbox"
-	"holdline/internal/spool"
 	"holdline/wpdb/wplc"
 )
 
@@ -39,16 +39,16 @@ var _ Speech = (*wplc.Source)(nil)
 
 // speech takes what clients say, over whichever transport.
 type speech struct {
-	log     *slog.Logger
-	limits  config.Limits
-	metrics *metrics
-	backend *Backend
-	live    *live.Live
-	spool   *spool.Spool   // nil without sending
-	outbox  *outbox.Outbox // nil without sending
-	off     *chat.Refusal  // why there is no sending
+	log      *slog.Logger
+	settings func() *settings
+	metrics  *metrics
+	backend  *Backend
+	hub      *hub.Hub
+	live     *live.Live
+	box      atomic.Pointer[box]          // nil while nothing could ever be sent
+	off      atomic.Pointer[chat.Refusal] // why there is no sending now
 
-	rates *rates
+	rates atomic.Pointer[rates]
 	roles roles
 	talks crew // of the goroutines behind WebSockets
 	reads chan read
@@ -85,9 +85,9 @@ func (s *speech) say(ctx context.Context, by *voice, w *word, done func(verdict)
 		s.metrics.said(w.kind, v)
 		done(v)
 	}
-	if wait := s.rates.take(by.sender, w.kind, time.Now()); wait > 0 {
+	if wait := s.rates.Load().take(by.sender, w.kind, time.Now()); wait > 0 {
 		tell(verdict{state: outbox.StateFailed, retry: wait, refused: &chat.Refusal{
-			Reason: chat.ReasonRate, Text: fmt.Sprintf("Too many messages: the limit is %d a second (limits.sends). Wait a moment.", s.limits.Sends),
+			Reason: chat.ReasonRate, Text: fmt.Sprintf("Too many messages: the limit is %d a second (limits.sends). Wait a moment.", s.settings().Limits.Sends),
 		}})
 		return
 	}
@@ -130,7 +130,7 @@ func (s *speech) send(ctx context.Context, feed *Feed, from chat.Party, w *word,
 		Channel: w.channel, ClientID: w.clientID, From: from, Body: body,
 		SentAt: time.Now().UTC().Truncate(time.Millisecond), After: feed.Tail.Stats().Last,
 	}
-	s.outbox.Send(m, func(a outbox.Answer) {
+	s.box.Load().outbox.Send(m, func(a outbox.Answer) {
 		if a.Refusal != nil {
 			v := refuse(a.Refusal)
 			v.state = a.State
@@ -143,8 +143,8 @@ func (s *speech) send(ctx context.Context, feed *Feed, from chat.Party, w *word,
 
 // cannotSend is why no message can be stored, or nil.
 func (s *speech) cannotSend(ctx context.Context) *chat.Refusal {
-	if s.off != nil || s.backend.Sends == nil {
-		return s.off
+	if off := s.off.Load(); off != nil || s.backend.Sends == nil {
+		return off
 	}
 	return s.backend.Sends(ctx)
 }
@@ -264,41 +264,12 @@ func (s *speech) enter(p *pass, who *chat.Party, channels []string) {
 // nobodyElse is most of those who listen, so that they share it.
 var nobodyElse = &chat.Party{Kind: chat.KindVisitor}
 
-// Run carries what was said until ctx ends, and then brings what is under way to
-// an end: first those who still speak, then what they said, last the disk.
+// Run carries what is said and not stored, until ctx ends.
 func (s *speech) Run(ctx context.Context) error {
-	disk, endDisk := context.WithCancel(context.WithoutCancel(ctx))
-	defer endDisk()
-	box, endBox := context.WithCancel(context.WithoutCancel(ctx))
-	defer endBox()
 	all, ctx := errgroup.WithContext(ctx)
 	all.Go(func() error { return s.live.Run(ctx) })
 	all.Go(func() error { return s.runReads(ctx) })
-	all.Go(func() error {
-		defer endBox()
-		<-ctx.Done()
-		s.talks.stop()
-		return nil
-	})
-	if s.outbox == nil {
-		return all.Wait()
-	}
-	all.Go(func() error { return s.spool.Run(disk) })
-	all.Go(func() error {
-		defer endDisk()
-		return s.outbox.Run(box)
-	})
 	return all.Wait()
-}
-
-// close lets go of the disk, after Run.
-func (s *speech) close() {
-	if s.spool == nil {
-		return
-	}
-	if err := s.spool.Close(); err != nil {
-		s.log.Error("the last messages may not be on the disk", "error", err)
-	}
 }
 
 // read is how far somebody has read.

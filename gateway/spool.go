@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 
 	"holdline/config"
 	"holdline/internal/chat"
@@ -21,31 +21,62 @@ import (
 	"holdline/wpdb/wplc"
 )
 
-// newSpeech stands on a site's feeds. It starts nothing; Run does. Close it.
+// newSpeech stands on a site's feeds. It starts nothing; Run does, and the estate.
 func (g *Gateway) newSpeech(h *hub.Hub, b *Backend) *speech {
 	s := &speech{
-		log: g.log, limits: g.cfg.Limits, metrics: g.metrics, backend: b,
-		rates: newRates(g.cfg.Limits.Sends), reads: make(chan read, maxReads),
+		log: g.log, settings: g.settings, metrics: g.metrics, backend: b, hub: h, reads: make(chan read, maxReads),
 	}
+	s.rates.Store(newRates(g.settings().Limits.Sends))
+	s.off.Store(notYet)
 	opt := live.Options{Hub: h, Logger: g.log}
 	if b.Loops != nil {
 		opt.Read = s.flag
 	}
 	s.live = live.New(opt)
 	if b.Store == nil {
-		s.off = &chat.Refusal{Reason: chat.ReasonUnsupported, Text: "This server takes no messages."}
-		return s
+		s.off.Store(&chat.Refusal{Reason: chat.ReasonUnsupported, Text: "This server takes no messages."})
 	}
-	var err error
-	if s.spool, err = g.openSpool(os.LookupEnv); err != nil {
-		g.log.Warn("browsers cannot send messages, all else works", "error", err)
-		s.off = &chat.Refusal{Reason: chat.ReasonUnavailable, Text: "This server has no place to keep messages; its log says why."}
-		return s
-	}
-	s.outbox = outbox.New(outbox.Options{
-		Spool: s.spool, Store: timed{b.Store, g.metrics.stored}, Hub: h, Logger: g.log, Rows: s.rows,
-	})
 	return s
+}
+
+// Why messages are not taken, where that passes.
+var (
+	notYet  = &chat.Refusal{Reason: chat.ReasonUnavailable, Text: "The server is restarting: try again in a moment."}
+	noPlace = &chat.Refusal{Reason: chat.ReasonUnavailable, Text: "This server has no place to keep messages; its log says why."}
+)
+
+// box is what messages lie in until WordPress has them.
+type box struct {
+	spool  *spool.Spool
+	outbox *outbox.Outbox
+}
+
+// beginBox takes messages from now on. What it returns has them stored until ctx
+// ends, then brings to an end what is under way and closes the disk.
+func (s *speech) beginBox(ctx context.Context, disk *spool.Spool) func() error {
+	b := &box{spool: disk, outbox: outbox.New(outbox.Options{
+		Spool: disk, Store: timed{s.backend.Store, s.metrics.stored}, Hub: s.hub, Logger: s.log, Rows: s.rows,
+	})}
+	s.box.Store(b)
+	s.off.Store(nil)
+	return func() error { return s.runBox(ctx, b) }
+}
+
+func (s *speech) runBox(ctx context.Context, b *box) error {
+	defer s.off.Store(notYet)
+	spinning, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var both errgroup.Group
+	both.Go(func() error { return b.spool.Run(spinning) })
+	both.Go(func() error {
+		defer stop()
+		return b.outbox.Run(ctx)
+	})
+	err := both.Wait()
+	if closing := b.spool.Close(); closing != nil {
+		s.log.Error("the last messages may not be on the disk", "error", closing)
+	}
+	return err
 }
 
 // witness is a source that can tell which messages of a chat's side have a row.
@@ -92,7 +123,7 @@ func (s *speech) rows(ctx context.Context, ms []outbox.Message) ([]int64, error)
 }
 
 // openSpool opens the folder of accepted messages. The error tells the operator
-// what to do.
+// what to do; it is a spool.ErrLocked while another process has the folder.
 func (g *Gateway) openSpool(env func(string) (string, bool)) (*spool.Spool, error) {
 	dirs := []string{g.cfg.Spool.Dir}
 	if g.cfg.Spool.Dir == "" {
@@ -109,7 +140,7 @@ func (g *Gateway) openSpool(env func(string) (string, bool)) (*spool.Spool, erro
 		return nil, fmt.Errorf("spool.sync: %w", err)
 	}
 	opt := spool.Options{
-		Logger: g.log, Sync: sync, MaxBytes: int64(g.cfg.Spool.MaxBytes), MaxBody: maxSpooled(g.cfg.Limits), Remember: remembered,
+		Logger: g.log, Sync: sync, MaxBytes: int64(g.cfg.Spool.MaxBytes), MaxBody: maxSpooled, Remember: remembered,
 	}
 	errs := []error{errors.New("no folder for messages: set spool.dir or state_dir to one that this process may write to")}
 	for _, dir := range dirs {
@@ -130,8 +161,9 @@ func (g *Gateway) openSpool(env func(string) (string, bool)) (*spool.Spool, erro
 const remembered = 24 * time.Hour
 
 // maxSpooled is the size of a message in the spool: up to six bytes for one of its
-// text, which is what JSON makes of a control character, and who said it where.
-func maxSpooled(l config.Limits) int { return 6*int(l.Message) + 4<<10 }
+// text, which is what JSON makes of a control character, and who said it where. It
+// goes by the most that limits.message may be, since that may be changed at any time.
+const maxSpooled = 6*64<<10 + 4<<10
 
 // timed measures how long messages wait for their row.
 type timed struct {
@@ -180,13 +212,14 @@ func (c *spoolCollector) Describe(chan<- *prometheus.Desc) {}
 // Collect implements prometheus.Collector.
 func (c *spoolCollector) Collect(out chan<- prometheus.Metric) {
 	at := c.g.attached.Load()
-	if at == nil || at.speech.outbox == nil {
+	if at == nil || at.speech.box.Load() == nil {
 		return
 	}
+	box := at.speech.box.Load()
 	tell := func(kind prometheus.ValueType, name, help string, value float64) {
 		out <- prometheus.MustNewConstMetric(prometheus.NewDesc("holdline_"+name, help, nil, nil), kind, value)
 	}
-	disk, box := at.speech.spool.Stats(), at.speech.outbox.Stats()
+	disk, sent := box.spool.Stats(), box.outbox.Stats()
 	tell(prometheus.GaugeValue, "spool_messages", "Accepted messages that WordPress has not stored.", float64(disk.Waiting))
 	tell(prometheus.GaugeValue, "spool_bytes", "Bytes of the spool's files.", float64(disk.Bytes))
 	oldest := 0.0
@@ -195,9 +228,9 @@ func (c *spoolCollector) Collect(out chan<- prometheus.Metric) {
 	}
 	tell(prometheus.GaugeValue, "spool_oldest_seconds", "Age of the oldest message that WordPress has not stored.", oldest)
 	tell(prometheus.CounterValue, "spool_sync_errors_total", "Times the disk did not take what was written.", float64(disk.SyncErrors))
-	tell(prometheus.GaugeValue, "outbox_delayed_channels", "Channels whose next message could not be stored at the last try.", float64(box.Delayed))
-	tell(prometheus.CounterValue, "outbox_stored_total", "Messages that WordPress has stored.", float64(box.Stored))
-	tell(prometheus.CounterValue, "outbox_refused_total", "Messages that WordPress refused, and that were withdrawn.", float64(box.Refused))
-	tell(prometheus.CounterValue, "outbox_calls_total", "Calls that were to store messages.", float64(box.Calls))
-	tell(prometheus.CounterValue, "outbox_failures_total", "Of these, calls that stored nothing.", float64(box.Failures))
+	tell(prometheus.GaugeValue, "outbox_delayed_channels", "Channels whose next message could not be stored at the last try.", float64(sent.Delayed))
+	tell(prometheus.CounterValue, "outbox_stored_total", "Messages that WordPress has stored.", float64(sent.Stored))
+	tell(prometheus.CounterValue, "outbox_refused_total", "Messages that WordPress refused, and that were withdrawn.", float64(sent.Refused))
+	tell(prometheus.CounterValue, "outbox_calls_total", "Calls that were to store messages.", float64(sent.Calls))
+	tell(prometheus.CounterValue, "outbox_failures_total", "Of these, calls that stored nothing.", float64(sent.Failures))
 }

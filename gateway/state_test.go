@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"holdline/config"
+	"holdline/internal/keep"
 )
 
 func TestOpenKeep(t *testing.T) {
@@ -19,6 +21,14 @@ func TestOpenKeep(t *testing.T) {
 		t.Fatal(err)
 	}
 	var said bytes.Buffer
+	open := func(g *Gateway) *keep.Map {
+		t.Helper()
+		m, err := g.openKeep(none)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
 	state := func(set string) *Gateway {
 		said.Reset()
 		g := &Gateway{log: slog.New(slog.NewTextHandler(&said, nil))}
@@ -26,33 +36,30 @@ func TestOpenKeep(t *testing.T) {
 		g.cfg.Database = config.Database{Address: "localhost", Name: "a", TablePrefix: "wp_"}
 		return g
 	}
-	if m := state(config.StateOff).openKeep(none); m != nil || said.Len() > 0 {
+	if m := open(state(config.StateOff)); m != nil || said.Len() > 0 {
 		t.Errorf("off: %v, said %s", m, said.String())
 	}
 	for name, set := range map[string]string{"a file": file, "nowhere to look": ""} {
-		if m := state(set).openKeep(none); m != nil || strings.Count(said.String(), "\n") != 1 || !strings.Contains(said.String(), "state_dir") {
+		if m := open(state(set)); m != nil || strings.Count(said.String(), "\n") != 1 || !strings.Contains(said.String(), "state_dir") {
 			t.Errorf("%s: %v, said %s", name, m, said.String())
 		}
 	}
 	g := state(dir)
-	m := g.openKeep(none)
+	m := open(g)
 	if m == nil || said.Len() > 0 {
 		t.Fatalf("said %s", said.String())
 	}
-	if other := g.openKeep(none); other != nil || strings.Count(said.String(), "another Holdline") != 1 {
-		t.Errorf("a second process: said %s", said.String())
+	if other, err := g.openKeep(none); other != nil || !errors.Is(err, keep.ErrLocked) || said.Len() > 0 {
+		t.Errorf("a second process: %v, said %s", err, said.String())
 	}
 	g.cfg.Database.TablePrefix = "blog_"
-	another := g.openKeep(none)
+	another := open(g)
 	if another == nil {
 		t.Fatalf("another site: said %s", said.String())
 	}
-	for _, l := range []*Loops{{keep: m}, {keep: another}, {}, nil} {
-		if err := l.Close(); err != nil {
+	for _, m := range []*keep.Map{m, another} {
+		if err := m.Close(); err != nil {
 			t.Error(err)
 		}
-	}
-	if asKeep(nil) != nil {
-		t.Error("no map is a Keep")
 	}
 }

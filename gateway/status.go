@@ -152,7 +152,7 @@ func (s *status) now(ctx context.Context) *report {
 		Version: g.opt.Version, Commit: g.opt.Commit, Now: now.UTC(), Started: s.started.UTC(), Uptime: now.Sub(s.started).Seconds(),
 		Ready: why == "", Why: brief(why), EverySecs: statusEvery.Seconds(),
 		Companion:   companionState{State: "none", Text: "not needed: no source here is answered for"},
-		Connections: connectionState{Held: g.lot.Held(), Idle: g.lot.Idle(), Limit: g.cfg.Limits.Connections, ByTransport: map[string]int{}},
+		Connections: connectionState{Held: g.lot.Held(), Idle: g.lot.Idle(), Limit: g.settings().Limits.Connections, ByTransport: map[string]int{}},
 		Memory:      s.memory(resident),
 		Loops:       savingsOf(held[overLoop], loopTime, g.metrics.loopsAsked(), resident),
 		LoopAnswers: counts["holdline_loops_total"], Sends: counts["holdline_sends_total"], Refusals: counts["holdline_requests_refused_total"],
@@ -180,9 +180,9 @@ func (s *status) addSite(r *report, at *attached) {
 	if at.backend.Loops != nil {
 		r.Companion = companionOf(at.backend.Loops.Courier)
 	}
-	if at.speech.outbox != nil {
-		disk := at.speech.spool.Stats()
-		r.Spool = &spoolState{Messages: disk.Waiting, Bytes: disk.Bytes, Down: at.speech.outbox.Stats().Down}
+	if box := at.speech.box.Load(); box != nil {
+		disk := box.spool.Stats()
+		r.Spool = &spoolState{Messages: disk.Waiting, Bytes: disk.Bytes, Down: box.outbox.Stats().Down}
 		if !disk.Oldest.IsZero() {
 			r.Spool.Oldest = time.Since(disk.Oldest).Seconds()
 		}

@@ -69,7 +69,7 @@ func (t *talk) Say(msg []byte, answer func([]byte)) {
 
 // answer refuses a message that nobody has looked at.
 func (t *talk) answer(msg []byte, answer func([]byte), v verdict) {
-	w, refused := parseWord(msg, "", t.speech.limits)
+	w, refused := parseWord(msg, "", t.speech.settings().Limits)
 	if refused != nil {
 		v = refuse(refused)
 	}
@@ -103,7 +103,7 @@ func (t *talk) handle(ctx context.Context, next heard) {
 			t.answer(next.text, next.answer, refuse(refusalOf(errInternal)))
 		}
 	}()
-	w, refused := parseWord(next.text, "", t.speech.limits)
+	w, refused := parseWord(next.text, "", t.speech.settings().Limits)
 	if refused == nil && t.ended(time.Now()) {
 		refused = &chat.Refusal{Reason: chat.ReasonForbidden, Text: "The login or token is no longer valid."}
 	}

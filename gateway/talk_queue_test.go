@@ -11,6 +11,7 @@ import (
 	"time"
 	"unsafe"
 
+	"holdline/config"
 	"holdline/internal/chat"
 	"holdline/internal/hub"
 	"holdline/internal/live"
@@ -49,10 +50,9 @@ func (s *slowSource) Unread(context.Context, string, chat.Party, int64) ([]int64
 // newTalk is a line to a slow source. Without a Store nothing can be sent, which
 // is what each message is answered.
 func newTalk(src *slowSource) *talk {
-	g := &Gateway{}
+	g := &Gateway{log: slog.New(slog.DiscardHandler)}
+	g.apply(config.Config{Limits: smallLimits})
 	g.metrics = newMetrics(g)
-	g.cfg.Limits = smallLimits
-	g.log = slog.New(slog.DiscardHandler)
 	b := &Backend{Feeds: []Feed{{Tail: src, Speech: src}}}
 	h := hub.New(hub.Options{})
 	s := g.newSpeech(h, b)

@@ -28,7 +28,7 @@ const (
 // and those whom the operator's choice lets in. A chat that is adopted gets its
 // cookie with this request's answer.
 func (a *ajax) mayPoll(loop wplc.Loop, known bool) (bool, error) {
-	visitors := a.g.cfg.Loops.WPLC.Visitors
+	visitors := a.g.settings().Loops.WPLC.Visitors
 	if visitors == visitorsCompatible {
 		return true, nil
 	}

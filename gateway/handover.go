@@ -1,0 +1,82 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+)
+
+// Serving is closed when both sockets are listened on and connections to them are
+// accepted. Whether the database is there is another matter; /readyz tells that.
+func (g *Gateway) Serving() <-chan struct{} { return g.serving }
+
+// openDoors lets connections in, the first time; later ones are Resume's.
+func (g *Gateway) openDoors() (err error) {
+	g.opened.Do(func() {
+		if err = g.setDoors(true); err == nil {
+			close(g.serving)
+		}
+	})
+	return err
+}
+
+func (g *Gateway) setDoors(open bool) error {
+	for _, d := range []*door{g.listener, g.admin} {
+		if err := d.setOpen(open); err != nil {
+			return fmt.Errorf("accept connections on %s: %w", d.Addr(), err)
+		}
+	}
+	return nil
+}
+
+// Sockets are duplicates of the listening sockets for another process; the caller
+// closes them. Listen must have been called.
+func (g *Gateway) Sockets() (public, admin *os.File, err error) {
+	if public, err = g.listener.File(); err != nil {
+		return nil, nil, fmt.Errorf("duplicate the socket for browsers: %w", err)
+	}
+	if admin, err = g.admin.File(); err != nil {
+		public.Close()
+		return nil, nil, fmt.Errorf("duplicate the socket for the operator: %w", err)
+	}
+	return public, admin, nil
+}
+
+// quitTime bounds how long loops are waited for that are being told something.
+const quitTime = 5 * time.Second
+
+// Suspend gives up what only one process can have: it accepts no more connections,
+// so that they wait for whoever has the sockets, answers the loops that it holds with
+// nothing, ends the messages that are under way, and lets go of the state folder and
+// the spool. All others stay held, and are told what happens, until the context of
+// Run ends; then they are told to come back. It is for the time in which a successor
+// takes over, after it has said that it can. Run must be under way.
+//
+// An error says that something may be told twice; all the rest is as without one.
+func (g *Gateway) Suspend(ctx context.Context) error {
+	g.suspended.Store(true)
+	g.listener.leaveFile(true)
+	g.admin.leaveFile(true)
+	if err := g.setDoors(false); err != nil {
+		return err
+	}
+	at := g.attached.Load()
+	if at == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, quitTime)
+	defer cancel()
+	return at.estate.quit(ctx)
+}
+
+// Resume takes back what Suspend has given up, because nobody took it.
+func (g *Gateway) Resume() error {
+	if at := g.attached.Load(); at != nil {
+		at.estate.start()
+	}
+	g.suspended.Store(false)
+	g.listener.leaveFile(false)
+	g.admin.leaveFile(false)
+	return g.setDoors(true)
+}
