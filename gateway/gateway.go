@@ -78,6 +78,7 @@ type Gateway struct {
 	proxy     *httputil.ReverseProxy
 	direct    *http.Transport // to the site's own address
 	scripts   []*script       // for browsers
+	handler   http.Handler    // of all requests from browsers
 	front     *front          // nil without TLS of our own
 	listener  *door
 	admin     *door
@@ -162,6 +163,7 @@ func New(opt Options) (*Gateway, error) {
 	if g.status, err = newStatus(g); err != nil {
 		return nil, err
 	}
+	g.handler = g.routes()
 	return g, nil
 }
 
@@ -269,7 +271,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 // server is the one for browsers.
 func (g *Gateway) server() *http.Server {
 	s := &http.Server{
-		Handler:           g.lastWord(g.routes()),
+		Handler:           g.lastWord(g.handler),
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       park.DefaultKeepAliveIdle,
 		MaxHeaderBytes:    int(g.cfg.Limits.Header),

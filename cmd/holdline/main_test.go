@@ -10,12 +10,18 @@ import (
 	"go.uber.org/goleak"
 )
 
+// builtFolder has the program that tests start as a file, "" while none was built.
+var builtFolder string
+
 // TestMain is also the process that the demo starts for its further clients.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == demoClientsName {
 		main()
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		os.RemoveAll(builtFolder)
+		os.Exit(code)
+	}))
 }
 
 // holdline runs a command line and returns what it prints.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"os"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -13,38 +14,61 @@ import (
 
 	"holdline/config"
 	"holdline/gateway"
+	"holdline/internal/handover"
+	"holdline/internal/wpconfig"
 )
 
 // serve runs the gateway until it is told to stop.
 func serve(ctx context.Context, p program) error {
-	cfg, err := load(p, nil)
+	given, err := handover.Receive()
 	if err != nil {
 		return err
 	}
-	wp, err := gateway.ReadWordPress(&cfg)
+	defer given.Close()
+	cfg, wp, err := readConfig(p)
 	if cfg.PrintConfig {
-		return errors.Join(cfg.Print(p.stdout), asUsage(err))
+		return errors.Join(cfg.Print(p.stdout), err)
 	}
 	if err != nil {
-		return usageError{err}
+		return err
 	}
 	packMemory(p.env)
-	log := logger(cfg.Log, p.stderr)
+	log, level := newLogger(cfg.Log, p.stderr)
 	b := thisBuild()
-	g, err := gateway.New(gateway.Options{Config: cfg, Logger: log, Version: b.version, Commit: b.commit, WordPress: wp})
-	if err != nil {
+	s := &service{p: p, log: log, level: level, given: given, pidFile: cfg.PIDFile}
+	opt := gateway.Options{Config: cfg, Logger: log, Version: b.version, Commit: b.commit, WordPress: wp}
+	opt.Public, s.publicFrom = given.Take(handover.Public, cfg.Listen)
+	opt.Admin, s.adminFrom = given.Take(handover.Admin, cfg.AdminListen)
+	if err := given.Close(); err != nil { // nobody would accept what waits there
+		log.Debug("closing sockets that are not configured any more", "error", err)
+	}
+	if given.Predecessor != nil {
+		opt.Claim = given.Predecessor.Ready
+	}
+	if s.g, err = gateway.New(opt); err != nil {
 		return err
 	}
-	if err := g.Listen(); err != nil {
+	if err := s.g.Listen(); err != nil {
 		return err
 	}
-	log.Info("holdline serves", "browsers", g.Addr().String()+cfg.BasePath, "operator", g.AdminAddr(), "version", b.version)
+	log.Info("holdline serves", "browsers", s.g.Addr().String()+cfg.BasePath, "operator", s.g.AdminAddr(), "version", b.version, "pid", os.Getpid())
 	if cfg.Auth.Secret.Empty() {
 		log.Warn("there is no secret: tokens, visitor cookies and the companion plugin are refused, WordPress logins work; set auth.secret_file")
 	}
-	defer log.Info("holdline has stopped")
+	defer log.Info("holdline has stopped", "pid", os.Getpid())
 	defer afterStart(log).Stop()
-	return g.Run(ctx)
+	return s.run(ctx)
+}
+
+// readConfig reads all that the configuration is made of: files, environment, flags,
+// and the site's wp-config.php.
+func readConfig(p program) (config.Config, *wpconfig.Config, error) {
+	cfg, err := load(p, nil)
+	if err != nil {
+		return cfg, nil, err
+	}
+	wp, err := gateway.ReadWordPress(&cfg)
+	return cfg, wp, asUsage(err)
 }
 
 // startTime is when the site has been read, on any machine that is well.
@@ -90,13 +114,24 @@ func asUsage(err error) error {
 
 // logger writes as the configuration wants it, which has been validated.
 func logger(cfg config.Log, w io.Writer) *slog.Logger {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(cfg.Level)); err != nil {
-		level = slog.LevelInfo
-	}
+	log, _ := newLogger(cfg, w)
+	return log
+}
+
+// newLogger is logger with a level that can be changed.
+func newLogger(cfg config.Log, w io.Writer) (*slog.Logger, *slog.LevelVar) {
+	level := new(slog.LevelVar)
+	setLevel(level, cfg)
 	opt := &slog.HandlerOptions{Level: level}
 	if cfg.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, opt))
+		return slog.New(slog.NewJSONHandler(w, opt)), level
 	}
-	return slog.New(slog.NewTextHandler(w, opt))
+	return slog.New(slog.NewTextHandler(w, opt)), level
+}
+
+func setLevel(level *slog.LevelVar, cfg config.Log) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(cfg.Level)); err == nil {
+		level.Set(l)
+	}
 }

@@ -199,6 +199,9 @@ func (l *Lot) refuse(h Holder, why Reason, kind string) Conn {
 // Held is the number of connections with a Holder.
 func (l *Lot) Held() int { return int(l.held.Load()) }
 
+// Late is how far the clock that alarms ring by is behind, while Run runs.
+func (l *Lot) Late() time.Duration { return l.wheel.late() }
+
 // Idle is the number of connections whose Holder has finished: their last bytes
 // are on their way out, or they wait for the peer's next request or its end.
 func (l *Lot) Idle() int { return int(l.idle.Load()) }

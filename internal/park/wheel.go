@@ -100,6 +100,13 @@ func (w *wheel) advance() {
 	w.now = max(w.now, target)
 }
 
+// late is how long ago a slot should have been looked at that was not.
+func (w *wheel) late() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return max(0, time.Since(w.start)-time.Duration(w.now+1)*slotWidth)
+}
+
 // first is a timer that is due and not yet claimed, or nil.
 func (w *wheel) first() *timer {
 	w.mu.Lock()
