@@ -47,7 +47,7 @@ func commands() []command {
 		{"doctor", "examine everything from wp-config.php to the browser, and say what to do", examine},
 		{"tail", "print the live events of channels: holdline tail wplc/42", tail},
 		{"token", "mint a token: holdline token --channels wplc/42 --ttl 1h --sub ann", mint},
-		{"snippet", "print a web server's rule, or the companion plugin: holdline snippet nginx", snippet},
+		{"snippet", "print a web server's rule, the companion plugin or systemd's units: holdline snippet nginx", snippet},
 		{"version", "print the version", version},
 		{demoClientsName, "", demoClients},
 	}

@@ -22,11 +22,15 @@ import (
 	"holdline/wordpress"
 )
 
-//go:embed snippets/*.tmpl
+//go:embed snippets/*.tmpl snippets/holdline.service snippets/holdline.socket
 var snippetFiles embed.FS
 
-// muPlugin is the one snippet that is no template.
-const muPlugin = "mu-plugin"
+// Snippets that are no templates.
+const (
+	muPlugin      = "mu-plugin"
+	systemd       = "systemd"        // the service
+	systemdSocket = "systemd-socket" // and its socket
+)
 
 // front is what a proxy rule says about the site.
 type front struct {
@@ -113,7 +117,8 @@ func (f front) words() map[string]string {
 	return words
 }
 
-// snippet prints the proxy rule for a web server, or the companion plugin.
+// snippet prints the proxy rule for a web server, the companion plugin or a unit of
+// systemd's.
 func snippet(_ context.Context, p program) error {
 	var php, root string
 	extra := func(f *pflag.FlagSet) {
@@ -128,9 +133,14 @@ func snippet(_ context.Context, p program) error {
 	if len(cfg.Args) != 1 || !slices.Contains(kinds, cfg.Args[0]) {
 		return usageError{fmt.Errorf("say what the rule is for: holdline snippet %s", strings.Join(kinds, "|"))}
 	}
-	if cfg.Args[0] == muPlugin {
+	switch cfg.Args[0] {
+	case muPlugin:
 		_, err := io.WriteString(p.stdout, wordpress.MUPlugin)
 		return err
+	case systemd:
+		return writeUnit(p.stdout, "holdline.service")
+	case systemdSocket:
+		return writeUnit(p.stdout, "holdline.socket")
 	}
 	if cfg.WordPress.Config != "" {
 		if _, err := gateway.ReadWordPress(&cfg); err != nil {
@@ -149,16 +159,27 @@ func snippet(_ context.Context, p program) error {
 
 // snippetKinds are the words that snippet takes.
 func snippetKinds() []string {
-	kinds := []string{muPlugin}
+	kinds := []string{muPlugin, systemd, systemdSocket}
 	entries, err := snippetFiles.ReadDir("snippets")
 	if err != nil {
 		panic(err) // they are in the binary
 	}
 	for _, e := range entries {
-		kinds = append(kinds, strings.TrimSuffix(e.Name(), ".tmpl"))
+		if kind, ok := strings.CutSuffix(e.Name(), ".tmpl"); ok {
+			kinds = append(kinds, kind)
+		}
 	}
 	slices.Sort(kinds)
 	return kinds
+}
+
+func writeUnit(w io.Writer, name string) error {
+	text, err := snippetFiles.ReadFile("snippets/" + name)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	_, err = w.Write(text)
+	return err
 }
 
 func writeSnippet(w io.Writer, kind string, f front) error {

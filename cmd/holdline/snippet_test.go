@@ -74,7 +74,7 @@ func TestSnippetCommandLine(t *testing.T) {
 		args   []string
 		stderr string
 	}{
-		"no kind":        {nil, "apache|caddy|htaccess|iis|litespeed|mu-plugin|nginx"},
+		"no kind":        {nil, "apache|caddy|htaccess|iis|litespeed|mu-plugin|nginx|systemd|systemd-socket"},
 		"unknown kind":   {[]string{"ngnix"}, "apache|caddy"},
 		"two kinds":      {[]string{"nginx", "apache"}, "apache|caddy"},
 		"a semicolon":    {[]string{"nginx", "--root", "/srv; }"}, `root = "/srv; }"`},
