@@ -5,6 +5,7 @@ package backstage
 import (
 	"bufio"
 	"net/http"
+	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,6 +22,17 @@ func FreeAddress(t testing.TB) string {
 		t.Fatal(err)
 	}
 	return addresses[0]
+}
+
+// Serve starts a holdline with an environment that names this admin address, and waits
+// until it is ready.
+func Serve(t testing.TB, program, admin string, env []string) *Process {
+	t.Helper()
+	cmd := exec.Command(program, "serve")
+	cmd.Env = env
+	p := Start(t, cmd)
+	AwaitReady(t, admin)
+	return p
 }
 
 // AwaitReady waits until the holdline with this admin address says that it is ready.

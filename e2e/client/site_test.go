@@ -70,10 +70,7 @@ func newSite(t *testing.T, env ...string) *site {
 // startProgram starts the program and waits until it is ready.
 func (s *site) startProgram() {
 	s.t.Helper()
-	cmd := exec.Command(program, "serve")
-	cmd.Env = s.env
-	s.process = backstage.Start(s.t, cmd)
-	backstage.AwaitReady(s.t, s.admin)
+	s.process = backstage.Serve(s.t, program, s.admin, s.env)
 }
 
 // held is the number of connections that the program says it holds.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
 	"testing"
 	"time"
 
@@ -116,10 +115,7 @@ func (s *stage) column(query string, args ...any) string {
 // startHoldline starts it, and returns when it is ready.
 func (s *stage) startHoldline() {
 	s.t.Helper()
-	cmd := exec.Command(program, "serve")
-	cmd.Env = s.env
-	s.holdline = backstage.Start(s.t, cmd)
-	backstage.AwaitReady(s.t, s.admin)
+	s.holdline = backstage.Serve(s.t, program, s.admin, s.env)
 }
 
 // metric is one of Holdline's own numbers.
