@@ -1,9 +1,8 @@
 # Thin targets: each line is what you would type yourself.
-GO     ?= go
-BIN    := bin
-COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+GO  ?= go
+BIN := bin
 
-.PHONY: run test build lint client bench bench-site fuzz dist clean
+.PHONY: run test build lint client bench bench-site fuzz dist dist-check clean
 
 run: ## the demo, on a fresh machine too
 	./.ci/install mariadb
@@ -40,11 +39,11 @@ client: ## the scripts for browsers from their sources, and what they weigh
 fuzz: ## every parser of foreign bytes, FUZZTIME each (default 60s)
 	./.ci/fuzz
 
-dist: ## static binaries for linux and macOS
-	for t in linux/amd64 linux/arm64 linux/arm darwin/amd64 darwin/arm64; do \
-	  CGO_ENABLED=0 GOOS=$${t%/*} GOARCH=$${t#*/} GOARM=7 $(GO) build -trimpath -ldflags "-s -w" \
-	    -o dist/holdline-$${t%/*}-$${t#*/} ./cmd/holdline || exit 1; done
-	cd dist && sha256sum holdline-* > SHA256SUMS
+dist: ## dist/ for release: programs, .deb, .rpm, bills of materials, checksums, of the commit
+	./.ci/dist
+
+dist-check: ## that dist/ comes out the same twice, and the .deb works in a clean Debian; needs root
+	./.ci/dist-check
 
 clean:
 	rm -rf $(BIN) dist
