@@ -66,6 +66,7 @@ func (l *Lot) parkEpoll(nc net.Conn, buffered []byte, h Holder) (Conn, bool) {
 	e := &epollConn{fd: int32(fd)}
 	if isTLS {
 		under.hold(over, fd)
+		slim(over)
 		e.more = &more{socket: under}
 	}
 	l.initConn(&e.conn, e, h)
