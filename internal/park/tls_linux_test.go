@@ -80,6 +80,20 @@ func tlsStage(t *testing.T, test func(t *testing.T, l *park.Lot, client *tls.Con
 	}
 }
 
+// comesBack is the next connection that the HTTP server gets.
+func comesBack(t *testing.T, l *park.Lot) net.Conn {
+	t.Helper()
+	back := make(chan net.Conn, 1)
+	go func() {
+		if nc, err := l.Listener().Accept(); err == nil {
+			back <- nc
+		}
+	}()
+	nc := wait(t, back)
+	t.Cleanup(func() { nc.Close() })
+	return nc
+}
+
 func TestRecordsInPieces(t *testing.T) {
 	tlsStage(t, func(t *testing.T, l *park.Lot, client *tls.Conn, wire *clientWire, server net.Conn) {
 		wire.piece = 3
@@ -93,11 +107,7 @@ func TestRecordsInPieces(t *testing.T) {
 
 		c.Finish(nil, true)
 		write(t, client, "request") // whose first piece is no request yet
-		back, err := l.Listener().Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer back.Close()
+		back := comesBack(t, l)
 		wantRead(t, back, "request")
 		write(t, back, "page")
 		wantRead(t, client, "page")
@@ -142,11 +152,7 @@ func TestReadAheadInsideTLS(t *testing.T) {
 					}
 					l.Park(server, nil, deafHolder()).Finish([]byte("answer"), true)
 					wantRead(t, client, "answer")
-					back, err := l.Listener().Accept()
-					if err != nil {
-						t.Fatal(err)
-					}
-					defer back.Close()
+					back := comesBack(t, l)
 					wantRead(t, back, rest)
 					if state := back.(interface{ ConnectionState() tls.ConnectionState }).ConnectionState(); !state.HandshakeComplete {
 						t.Error("the server would take it for plain HTTP")
@@ -314,10 +320,7 @@ func TestKeepAliveBackAndForth(t *testing.T) {
 				_, err := io.WriteString(client, request)
 				sent <- err
 			}()
-			var err error
-			if server, err = l.Listener().Accept(); err != nil {
-				t.Fatal(err)
-			}
+			server = comesBack(t, l)
 			wantRead(t, server, request)
 			if err := wait(t, sent); err != nil {
 				t.Fatal(err)
