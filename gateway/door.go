@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -24,8 +25,8 @@ type door struct {
 // socket is a *net.TCPListener or a *net.UnixListener.
 type socket interface {
 	net.Listener
+	syscall.Conn
 	SetDeadline(t time.Time) error
-	File() (*os.File, error)
 }
 
 // newDoor makes a door, shut, of a listener.

@@ -3,7 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
-	"os"
+	"syscall"
 	"time"
 )
 
@@ -30,18 +30,9 @@ func (g *Gateway) setDoors(open bool) error {
 	return nil
 }
 
-// Sockets are duplicates of the listening sockets for another process; the caller
-// closes them. Listen must have been called.
-func (g *Gateway) Sockets() (public, admin *os.File, err error) {
-	if public, err = g.listener.File(); err != nil {
-		return nil, nil, fmt.Errorf("duplicate the socket for browsers: %w", err)
-	}
-	if admin, err = g.admin.File(); err != nil {
-		public.Close()
-		return nil, nil, fmt.Errorf("duplicate the socket for the operator: %w", err)
-	}
-	return public, admin, nil
-}
+// Sockets are those that Listen has made or was given, to be duplicated for another
+// process.
+func (g *Gateway) Sockets() (public, admin syscall.Conn) { return g.listener, g.admin }
 
 // quitTime bounds how long loops are waited for that are being told something.
 const quitTime = 5 * time.Second

@@ -122,7 +122,7 @@ tail: {interval: 10ms}
 	return s
 }
 
-// configure writes the configuration file; what the test does not set comes from the
+// configure writes the configuration file; addresses and folders are in the
 // environment.
 func (s *outfit) configure(text string) {
 	s.t.Helper()
@@ -131,14 +131,15 @@ func (s *outfit) configure(text string) {
 	}
 }
 
-// amend appends to the configuration.
-func (s *outfit) amend(text string) {
+// amend appends to the configuration and returns what it was before.
+func (s *outfit) amend(text string) (before string) {
 	s.t.Helper()
 	old, err := os.ReadFile(s.file("holdline.yaml"))
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.configure(string(old) + text)
+	return string(old)
 }
 
 func (s *outfit) file(name string) string { return filepath.Join(s.dir, name) }

@@ -195,18 +195,13 @@ func (s *service) upgrade(ctx context.Context, self string) error {
 	if self == "" {
 		return errors.New("it is not known which file this program is of")
 	}
-	public, admin, err := s.g.Sockets()
-	if err != nil {
-		return err
-	}
-	defer public.Close()
-	defer admin.Close()
+	public, admin := s.g.Sockets()
 	s.log.Info("starting a successor", "program", self)
 	s.notify(daemon.SdNotifyReloading, "STATUS=starting a successor")
 	next, err := handover.Start(
 		handover.Program{Path: self, Args: append([]string{"serve"}, s.p.args...), Env: s.p.env},
-		handover.Socket{Name: handover.Public, Setting: s.publicFrom, File: public},
-		handover.Socket{Name: handover.Admin, Setting: s.adminFrom, File: admin},
+		handover.Socket{Name: handover.Public, Setting: s.publicFrom, Listener: public},
+		handover.Socket{Name: handover.Admin, Setting: s.adminFrom, Listener: admin},
 	)
 	if err == nil {
 		err = s.handOver(ctx, next)

@@ -2,6 +2,7 @@ package handover_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -99,6 +100,13 @@ func TestSuccessorsThatFail(t *testing.T) {
 			}()
 			if got := s.ask(s.public); got != "predecessor\n" {
 				t.Errorf("then %q answers", got)
+			}
+			// Also in that whoever waits for a connection can be woken.
+			if err := s.admin.SetDeadline(time.Now()); err != nil {
+				t.Error(err)
+			}
+			if _, err := s.admin.Accept(); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Error(err)
 			}
 		})
 	}

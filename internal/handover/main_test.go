@@ -120,18 +120,10 @@ func (s *sockets) ask(l net.Listener) string {
 // start starts a successor with duplicates of the sockets.
 func (s *sockets) start(role string) *handover.Successor {
 	s.t.Helper()
-	duplicate := func(l *net.TCPListener) *os.File {
-		f, err := l.File()
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		s.t.Cleanup(func() { f.Close() })
-		return f
-	}
 	next, err := handover.Start(
 		handover.Program{Path: os.Args[0], Env: append(os.Environ(), "ROLE="+role, "WATCHDOG_PID=1", "LISTEN_FDS=9", "LISTEN_PID=1")},
-		handover.Socket{Name: handover.Public, Setting: "here", File: duplicate(s.public)},
-		handover.Socket{Name: handover.Admin, File: duplicate(s.admin)},
+		handover.Socket{Name: handover.Public, Setting: "here", Listener: s.public},
+		handover.Socket{Name: handover.Admin, Listener: s.admin},
 	)
 	if err != nil {
 		s.t.Fatal(err)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Program is how a process was started, and so how its successor is.
@@ -22,9 +24,9 @@ type Program struct {
 
 // Socket is one to hand on.
 type Socket struct {
-	Name    string // Public or Admin
-	Setting string // the configured address, "" for a socket that systemd gave
-	File    *os.File
+	Name     string // Public or Admin
+	Setting  string // the configured address, "" for a socket that systemd gave
+	Listener syscall.Conn
 }
 
 // Successor is a process that is to take the place of this one.
@@ -35,8 +37,7 @@ type Successor struct {
 	ended  error // how it has exited
 }
 
-// Start starts it with the sockets; their files stay the caller's. It writes where
-// this process does. Whoever starts a Successor either hears from Yours that it
+// Start starts it with duplicates of the sockets. It writes where this process does. Whoever starts a Successor either hears from Yours that it
 // serves, or calls Kill.
 func Start(p Program, sockets ...Socket) (*Successor, error) {
 	ours, theirs, err := socketPair()
@@ -46,9 +47,14 @@ func Start(p Program, sockets ...Socket) (*Successor, error) {
 	defer theirs.Close()
 	list := make([]about, len(sockets))
 	files := []*os.File{theirs}
+	defer func() { closeAll(files[1:]) }()
 	for i, s := range sockets {
 		list[i] = about{s.Name, s.Setting}
-		files = append(files, s.File)
+		f, err := duplicate(s.Listener)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("duplicate the socket %q: %w", s.Name, err), ours.Close())
+		}
+		files = append(files, f)
 	}
 	text, err := json.Marshal(list)
 	if err != nil {
@@ -66,6 +72,25 @@ func Start(p Program, sockets ...Socket) (*Successor, error) {
 		s.ended = cmd.Wait()
 	}()
 	return s, nil
+}
+
+// duplicate makes a file of a socket. That of the net package (TCPListener.File) would
+// not do: as soon as a child gets it, it makes the socket block, for all who have it,
+// and a call of Accept could not be ended any more.
+func duplicate(c syscall.Conn) (*os.File, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var fd int
+	var failed error
+	if err := raw.Control(func(of uintptr) { fd, failed = unix.FcntlInt(of, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
+		return nil, err
+	}
+	if failed != nil {
+		return nil, failed
+	}
+	return os.NewFile(uintptr(fd), "duplicate"), nil
 }
 
 // environment leaves out what systemd or an earlier predecessor said to this process
