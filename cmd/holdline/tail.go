@@ -40,6 +40,11 @@ func tail(ctx context.Context, p program) error {
 			return usageError{err}
 		}
 	}
+	if bearer == "" {
+		if err := completeSecret(&cfg); err != nil {
+			return err
+		}
+	}
 	if bearer == "" && !cfg.Auth.Secret.Empty() {
 		claims := token.Claims{Subject: "holdline tail", Channels: cfg.Args, Expires: time.Now().Add(24 * time.Hour)}
 		if bearer, err = (token.Keys{Secret: []byte(cfg.Auth.Secret.Reveal())}).Mint(claims); err != nil {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"holdline/config"
+	"holdline/gateway"
 	"holdline/internal/token"
 )
 
@@ -27,6 +29,9 @@ func mint(_ context.Context, p program) error {
 	if len(claims.Channels) == 0 || ttl <= 0 {
 		return usageError{errors.New("say which channels the token is for, and for how long: --channels wplc/1,wplc/2 --ttl 1h")}
 	}
+	if err := completeSecret(&cfg); err != nil {
+		return err
+	}
 	claims.Expires = time.Now().Add(ttl)
 	text, err := token.Keys{Secret: []byte(cfg.Auth.Secret.Reveal())}.Mint(claims)
 	if err != nil {
@@ -34,4 +39,16 @@ func mint(_ context.Context, p program) error {
 	}
 	_, err = fmt.Fprintln(p.stdout, strings.TrimSpace(text))
 	return err
+}
+
+// completeSecret has the key made of the site's own where none is set, as serve
+// does: a token that was signed by another would be refused.
+func completeSecret(cfg *config.Config) error {
+	if !cfg.Auth.Secret.Empty() || cfg.WordPress.Config == "" {
+		return nil
+	}
+	if _, err := gateway.ReadWordPress(cfg); err != nil && cfg.Auth.Secret.Empty() {
+		return usageError{err}
+	}
+	return nil
 }
