@@ -251,6 +251,7 @@ func trickle(conn net.Conn, text string, pause time.Duration) {
 // TestSlowloris: heads and bodies that never end are given up, and meanwhile
 // everybody else is served.
 func TestSlowloris(t *testing.T) {
+	t.Parallel() // with others that take their time
 	long := strings.Repeat("x", 100_000)
 	attacks := map[string]string{
 		"a head":                    "GET /holdline/v1/info HTTP/1.1\r\nHost: x\r\nX-Long: " + long,

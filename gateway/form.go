@@ -41,6 +41,9 @@ func (g *Gateway) readAjax(c echo.Context) (ajaxBody, error) {
 		// PHP may go by another one than we do.
 		return ajaxBody{}, &refusal{http.StatusBadRequest, "body", "a request has one Content-Type"}
 	}
+	if err := checkEncoding(r); err != nil {
+		return ajaxBody{}, err // a visitor's poll could be hidden in it
+	}
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	switch {
 	case r.Method != http.MethodPost || r.Body == nil:

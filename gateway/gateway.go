@@ -125,7 +125,7 @@ func New(opt Options) (*Gateway, error) {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
-	kept := keepWarnings(opt.Logger.Handler())
+	kept := keepWarnings(plainLog{opt.Logger.Handler()})
 	opt.Logger = slog.New(kept)
 	g := &Gateway{
 		opt: opt, cfg: opt.Config, log: opt.Logger, warnings: kept.kept, env: os.LookupEnv,

@@ -59,7 +59,8 @@ func (g *Gateway) passOn(w http.ResponseWriter, r *http.Request) {
 }
 
 // patientBody bounds how slowly a body comes. Its end lifts the bound: behind it the
-// server listens whether the client leaves, which takes as long as PHP.
+// server listens whether the client leaves, which takes as long as PHP. Nothing else
+// does: net/http would read what is left of a body that came too slowly.
 type patientBody struct {
 	io.ReadCloser
 	control *http.ResponseController
@@ -74,10 +75,9 @@ func (b *patientBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.ReadCloser.Read(p)
 	b.read += int64(n)
-	if err != nil {
-		err = errors.Join(err, b.control.SetReadDeadline(time.Time{}))
-		if errors.Is(err, io.EOF) {
-			err = io.EOF // as it is, for those who compare
+	if err == io.EOF {
+		if err := b.control.SetReadDeadline(time.Time{}); err != nil {
+			return n, fmt.Errorf("lift the limit of time of a body: %w", err)
 		}
 	}
 	return n, err

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/netip"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -74,6 +75,13 @@ func (g *Gateway) setForwarded(pr *httputil.ProxyRequest) {
 	if trusted {
 		out.Header["X-Forwarded-For"] = in.Header["X-Forwarded-For"]
 	}
+	for name := range out.Header {
+		// To PHP both spellings are one variable, HTTP_X_FORWARDED_FOR (RFC 3875 section
+		// 4.1.18), and not every web server drops the other.
+		if said := strings.ReplaceAll(name, "_", "-"); said != name && isForwarding(said) {
+			delete(out.Header, name)
+		}
+	}
 	pr.SetXForwarded() // appends the peer to what is there
 	if trusted {
 		for _, name := range []string{"X-Forwarded-Proto", "X-Forwarded-Host"} {
@@ -82,6 +90,15 @@ func (g *Gateway) setForwarded(pr *httputil.ProxyRequest) {
 			}
 		}
 	}
+}
+
+// isForwarding tells whether a header says who asks.
+func isForwarding(name string) bool {
+	switch http.CanonicalHeaderKey(name) {
+	case "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", wordpress.ForwardedHeader:
+		return true
+	}
+	return false
 }
 
 func (g *Gateway) trusts(remote string) bool {
@@ -109,6 +126,8 @@ const fallbackHeader = "X-Holdline-Fallback"
 func (g *Gateway) forward(c echo.Context) error {
 	r, w := c.Request(), c.Response()
 	switch {
+	case r.Method == http.MethodConnect:
+		return &refusal{http.StatusMethodNotAllowed, "route", "this is no proxy to elsewhere"}
 	case g.upstream != nil:
 		g.passOn(w, r)
 		return nil
