@@ -197,6 +197,12 @@ func (d *desk) say(t *testing.T, state string) {
 // runChromium opens clients in a page of an origin.
 func runChromium(t *testing.T, origin string, clients ...client) {
 	t.Helper()
+	startChromium(t, origin, clients)
+}
+
+// startChromium is runChromium with flags.
+func startChromium(t *testing.T, origin string, clients []client, flags ...string) {
+	t.Helper()
 	plan, err := json.Marshal(clients)
 	if err != nil {
 		t.Fatal(err)
@@ -208,14 +214,15 @@ func runChromium(t *testing.T, origin string, clients ...client) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	cmd := exec.Command(
-		"chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+	flags = append(flags,
+		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync",
 		"--disable-dev-shm-usage", "--enable-logging=stderr", "--user-data-dir="+dir,
 		// Chromium only stays for a page when there is a debugger to be waited for.
 		"--remote-debugging-port=0",
 		origin+"/?plan="+url.QueryEscape(string(plan)),
 	)
+	cmd := exec.Command("chromium", flags...)
 	cmd.Env = append(os.Environ(), "TMPDIR="+dir) // or its lock stays behind when it is killed
 	backstage.Start(t, cmd)
 }
