@@ -285,7 +285,20 @@ func (s *stage) runCron(b *block) {
 		backstage.Start(s, cmd)
 		backstage.AwaitReady(s, s.admin)
 	}
-	s.sh(b.String(), `test "$(pgrep -fc "^$HOME/bin/holdline serve")" = 1`)
+	running := 0
+	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		s.Fatal(err)
+	}
+	for _, line := range lines {
+		text, _ := os.ReadFile(line) // it may have ended
+		if strings.HasPrefix(string(text), s.home+"/bin/holdline\x00serve") {
+			running++
+		}
+	}
+	if running != 1 {
+		s.Errorf("%v: %d of them run", b, running)
+	}
 }
 
 // runNginx puts a block into the site's server block, and has nginx read it all.
