@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,10 +33,11 @@ type trip struct {
 
 // tripLog is what the journeys of a loop have met with.
 type tripLog struct {
-	trips   []trip
-	cut     int   // held connections that ended without a word
-	refused int   // attempts to come back that led to nothing
-	reason  error // of the first of these two
+	trips      []trip
+	cut        int   // held connections that ended without a word
+	refused    int   // attempts to come back that led to nothing
+	whyCut     error // the first of each
+	whyRefused error
 }
 
 // add takes over what another log has.
@@ -43,9 +45,8 @@ func (t *tripLog) add(more tripLog) {
 	t.trips = append(t.trips, more.trips...)
 	t.cut += more.cut
 	t.refused += more.refused
-	if t.reason == nil {
-		t.reason = more.reason
-	}
+	t.whyCut = cmp.Or(t.whyCut, more.whyCut)
+	t.whyRefused = cmp.Or(t.whyRefused, more.whyRefused)
 }
 
 // begin notes that the client is held, and tells whether for the first time.
@@ -72,12 +73,11 @@ func (j *journey) end(log *tripLog, wasHeld bool, now time.Duration, err error) 
 	switch {
 	case !wasHeld:
 		log.refused++
+		log.whyRefused = cmp.Or(log.whyRefused, err)
 		j.failures++
 	case !j.told:
 		log.cut++
-	}
-	if log.reason == nil && (!wasHeld || !j.told) {
-		log.reason = err
+		log.whyCut = cmp.Or(log.whyCut, err)
 	}
 	if wasHeld {
 		j.left = now

@@ -100,7 +100,7 @@ func TestJourneyEnds(t *testing.T) {
 				if wait := j.end(&log, tc.held, 5, gone); wait < tc.least || wait > tc.most {
 					t.Fatalf("waits %s, want %s to %s", wait, tc.least, tc.most)
 				}
-				if log.cut != tc.cut || log.refused != tc.refused || (log.reason != nil) != (tc.cut+tc.refused > 0) {
+				if log.cut != tc.cut || log.refused != tc.refused || (log.whyCut != nil) != (tc.cut > 0) || (log.whyRefused != nil) != (tc.refused > 0) {
 					t.Fatalf("booked %+v", log)
 				}
 			}

@@ -14,19 +14,20 @@ const binWidth = 250 * time.Millisecond
 // upgradeReport is a trouble as it is printed and stored. Times are in
 // milliseconds, memory in bytes.
 type upgradeReport struct {
-	Kind     string           `json:"kind"`
-	Serving  float64          `json:"successor_serving_ms"`
-	Drained  float64          `json:"old_ended_ms"`
-	OldRSS   int64            `json:"old_rss"`
-	NewRSS   int64            `json:"new_rss"`
-	Trips    int              `json:"reconnects"`
-	Cut      int              `json:"cut_without_a_word"`
-	Refused  int              `json:"refused"`
-	Reason   string           `json:"first_reason,omitempty"` // of a cut or refusal
-	Missing  int              `json:"never_came_back"`
-	Away     [3]float64       `json:"away_ms_p50_p99_max"`
-	BinWidth float64          `json:"bin_ms"`
-	Bins     map[string][]int `json:"reconnects_per_bin"` // by transport: attempts, by the time since the signal
+	Kind       string           `json:"kind"`
+	Serving    float64          `json:"successor_serving_ms"`
+	Drained    float64          `json:"old_ended_ms"`
+	OldRSS     int64            `json:"old_rss"`
+	NewRSS     int64            `json:"new_rss"`
+	Trips      int              `json:"reconnects"`
+	Cut        int              `json:"cut_without_a_word"`
+	Refused    int              `json:"refused"`
+	WhyCut     string           `json:"first_cut,omitempty"`
+	WhyRefused string           `json:"first_refusal,omitempty"`
+	Missing    int              `json:"never_came_back"`
+	Away       [3]float64       `json:"away_ms_p50_p99_max"`
+	BinWidth   float64          `json:"bin_ms"`
+	Bins       map[string][]int `json:"reconnects_per_bin"` // by transport: attempts, by the time since the signal
 }
 
 // summary makes a trouble's report; transportAt names a client's transport.
@@ -36,8 +37,11 @@ func (t *trouble) summary(transportAt func(client int) string) upgradeReport {
 		OldRSS: t.before.rss, NewRSS: t.after.rss, Trips: len(t.log.trips), Cut: t.log.cut, Refused: t.log.refused,
 		Missing: t.missing, BinWidth: milliseconds(binWidth), Bins: map[string][]int{},
 	}
-	if t.log.reason != nil {
-		u.Reason = t.log.reason.Error()
+	if t.log.whyCut != nil {
+		u.WhyCut = t.log.whyCut.Error()
+	}
+	if t.log.whyRefused != nil {
+		u.WhyRefused = t.log.whyRefused.Error()
 	}
 	var away []time.Duration
 	for _, trip := range t.log.trips {
@@ -112,8 +116,10 @@ func (u *upgradeReport) histogram(w io.Writer) error {
 	var text strings.Builder
 	fmt.Fprintf(&text, "\n%s: %d reconnects, %d refused, %d cut without a word; away p50 %.0f ms, p99 %.0f ms, most %.0f ms\n",
 		u.Kind, u.Trips, u.Refused, u.Cut, u.Away[0], u.Away[1], u.Away[2])
-	if u.Reason != "" {
-		fmt.Fprintf(&text, "the first that was cut or refused: %s\n", u.Reason)
+	for _, first := range [][2]string{{"cut", u.WhyCut}, {"refused", u.WhyRefused}} {
+		if first[1] != "" {
+			fmt.Fprintf(&text, "the first that was %s: %s\n", first[0], first[1])
+		}
 	}
 	for bin, n := range total {
 		fmt.Fprintf(&text, "%6.2f s %5d %s", (time.Duration(bin) * binWidth).Seconds(), n, strings.Repeat("#", (n*mostBar+most-1)/most))

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -41,6 +42,31 @@ func (r *report) medians() map[string]float64 {
 		got[l.Metric] = l.Medians["holdline"]
 	}
 	return got
+}
+
+// The real program loses and repeats nothing and refuses nobody, over every
+// transport, whether it is upgraded or restarted.
+func TestUpgrade(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "holdline")
+	if out, err := exec.Command("go", "build", "-o", program, "../holdline").CombinedOutput(); err != nil {
+		t.Fatalf("build holdline: %v: %s", err, out)
+	}
+	r, out, err := runUpgrade(t, program, "--upgrades=1", "--restarts=1", "--upgrade-rate=100")
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	got := r.medians()
+	if due := 3 * got["rows"]; got["rows"] < 100 || got["deliveries"] != due {
+		t.Errorf("%g rows, %g deliveries, want %g", got["rows"], got["deliveries"], due)
+	}
+	if len(r.Upgrade) != 2 || r.Upgrade[0].Kind != "upgrade" || r.Upgrade[1].Kind != "restart" {
+		t.Fatalf("%+v", r.Upgrade)
+	}
+	for _, u := range r.Upgrade {
+		if u.Trips < 60 || len(u.Bins) != 3 || u.OldRSS <= 0 || u.NewRSS <= 0 || u.Drained <= 0 || u.Serving <= 0 {
+			t.Errorf("%+v", u)
+		}
+	}
 }
 
 // The stub leaves without a word and its streams begin anew at the present: the
