@@ -253,7 +253,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	grp.Go(func() error { return g.serve(operator, g.admin) })
 	grp.Go(func() error { return g.runTLS(ctx) })
 	if g.opt.Claim == nil {
-		grp.Go(g.openDoors)
+		grp.Go(func() error { return g.openInTime(ctx) })
 	}
 	grp.Go(func() error { return g.lot.Run(below) })
 	grp.Go(func() error { return g.runBackend(ctx, below) })

@@ -11,6 +11,35 @@ import (
 // accepted. Whether the database is there is another matter; /readyz tells that.
 func (g *Gateway) Serving() <-chan struct{} { return g.serving }
 
+// firstLook is how long browsers wait at most for the first try to read the site.
+const firstLook = 3 * time.Second
+
+// openInTime lets the operator in at once, and browsers as soon as it is known
+// whether the site can be read. After a restart on a socket of systemd's thousands
+// may be there before that: in the kernel's queue they wait for a tenth of a second,
+// where they would be told to come again in five.
+func (g *Gateway) openInTime(ctx context.Context) error {
+	if err := g.admin.setOpen(true); err != nil {
+		return fmt.Errorf("accept connections on %s: %w", g.admin.Addr(), err)
+	}
+	late := time.NewTimer(firstLook)
+	defer late.Stop()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for g.metrics.waiting.Load() == nil {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-g.serving: // the site is there
+			return nil
+		case <-late.C:
+			return g.openDoors()
+		case <-tick.C:
+		}
+	}
+	return g.openDoors()
+}
+
 // openDoors lets connections in, the first time; later ones are Resume's.
 func (g *Gateway) openDoors() (err error) {
 	g.opened.Do(func() {

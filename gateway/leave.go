@@ -62,6 +62,7 @@ func (g *Gateway) lastWord(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if g.suspended.Load() || g.draining.Load() {
 			w.Header().Set("Connection", "close")
+			r.Close = true // for those whose head is not net/http's to write
 		}
 		next.ServeHTTP(w, r)
 	})
