@@ -98,7 +98,8 @@ func (b *bench) recordUpgrade(r result, rows *rows, troubles []trouble) {
 // mostBar is the width of the longest bar.
 const mostBar = 60
 
-// histogram prints when the clients came back.
+// histogram prints when the clients came back: from the signal on, by the moment
+// of their first attempt.
 func (u *upgradeReport) histogram(w io.Writer) error {
 	bins := 0
 	for _, counts := range u.Bins {
@@ -116,6 +117,8 @@ func (u *upgradeReport) histogram(w io.Writer) error {
 	var text strings.Builder
 	fmt.Fprintf(&text, "\n%s: %d reconnects, %d refused, %d cut without a word; away p50 %.0f ms, p99 %.0f ms, most %.0f ms\n",
 		u.Kind, u.Trips, u.Refused, u.Cut, u.Away[0], u.Away[1], u.Away[2])
+	fmt.Fprintf(&text, "the old process ended after %.0f ms with %.1f MB resident, the new one served after %.0f ms and has %.1f MB\n",
+		u.Drained, float64(u.OldRSS)/1e6, u.Serving, float64(u.NewRSS)/1e6)
 	for _, first := range [][2]string{{"cut", u.WhyCut}, {"refused", u.WhyRefused}} {
 		if first[1] != "" {
 			fmt.Fprintf(&text, "the first that was %s: %s\n", first[0], first[1])

@@ -21,7 +21,7 @@ func (b *bench) upgrade(ctx context.Context) (err error) {
 	begin := time.Now()
 	b.say("upgrade: %d clients, %d rows a second …", b.upgradeClients, b.upgradeRate)
 	defer func() { b.say(" %.0f s\n", time.Since(begin).Seconds()) }()
-	u, err := newUnit(b.holdline)
+	u, err := newUnit(b.holdline, b.upgradeClients)
 	if err != nil {
 		return err
 	}
@@ -174,13 +174,11 @@ func (b *bench) startRows(ctx context.Context, f *fleet) *rows {
 }
 
 func (r *rows) run(ctx context.Context, b *bench, f *fleet) error {
-	tick := time.NewTicker(time.Second / time.Duration(b.upgradeRate))
-	defer tick.Stop()
 	for begin := time.Now(); ; r.took = time.Since(begin) {
-		select {
-		case <-ctx.Done():
+		// By the clock, so that what a busy machine delays is made up for.
+		due := begin.Add(time.Duration(len(r.sent)+1) * time.Second / time.Duration(b.upgradeRate))
+		if sleep(ctx, time.Until(due)) != nil {
 			return nil
-		case <-tick.C:
 		}
 		b.seq.last++
 		channel := len(r.sent)%f.channels + 1

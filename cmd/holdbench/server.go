@@ -106,8 +106,10 @@ func (h *holdline) environment(admin netip.AddrPort) []string {
 		"HOLDLINE_TAIL_INTERVAL=" + h.interval.String(),
 		"HOLDLINE_HEARTBEAT=15s",
 		"HOLDLINE_STATE_DIR=off",
-		"HOLDLINE_LIMITS_CONNECTIONS=" + many,
+		// More would leave no files for those that are about to ask.
+		"HOLDLINE_LIMITS_CONNECTIONS=" + strconv.Itoa(maxClients+200),
 		"HOLDLINE_LIMITS_PER_ADDRESS=" + many,
+		"HOLDLINE_LIMITS_OPEN_PER_ADDRESS=" + many,
 		"HOLDLINE_LIMITS_PER_USER=" + many,
 		"HOLDLINE_LOG_LEVEL=warn",
 	}

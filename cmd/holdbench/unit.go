@@ -21,6 +21,7 @@ import (
 // is not refused.
 type unit struct {
 	*holdline
+	clients int // that will be held
 	admin   netip.AddrPort
 	socket  *os.File
 	notify  *net.UnixConn // what the processes tell
@@ -32,13 +33,13 @@ type unit struct {
 }
 
 // newUnit binds the public address and starts no process. The caller closes it.
-func newUnit(h *holdline) (*unit, error) {
+func newUnit(h *holdline, clients int) (*unit, error) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("listen for Holdline: %w", err)
 	}
 	defer l.Close() // the file below is a duplicate
-	u := &unit{holdline: h, pids: make(chan int, 16), heard: make(chan struct{})}
+	u := &unit{holdline: h, clients: clients, pids: make(chan int, 16), heard: make(chan struct{})}
 	h.address = l.Addr().(*net.TCPAddr).AddrPort()
 	if u.admin, err = freePort(); err != nil {
 		return nil, err
@@ -82,9 +83,12 @@ func (u *unit) hear() {
 }
 
 // environment is that of the other scenarios, with what systemd adds and a
-// state folder: it, too, has to change hands.
+// state folder: it, too, has to change hands. Room is for twice the clients, as
+// all of them may come back while the server still counts them, and the rest of
+// the process's files is for those that are about to ask: all polls at once.
 func (u *unit) environment() []string {
 	return append(append(withoutHoldline(os.Environ()), u.holdline.environment(u.admin)...),
+		"HOLDLINE_LIMITS_CONNECTIONS="+strconv.Itoa(2*u.clients),
 		"HOLDLINE_STATE_DIR="+filepath.Join(u.dir, "state"),
 		"NOTIFY_SOCKET="+filepath.Join(u.dir, "notify"),
 		"LISTEN_FDS=1", "LISTEN_FDNAMES=holdline")

@@ -97,7 +97,7 @@ func TestRestartThatLosesRows(t *testing.T) {
 // A program that ends at once is an error at once.
 func TestUnitOfNothing(t *testing.T) {
 	h := &holdline{program: "/bin/false", dir: t.TempDir(), secret: "secret", interval: time.Second, db: &database{server: new(mariadb.Server)}}
-	u, err := newUnit(h)
+	u, err := newUnit(h, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
