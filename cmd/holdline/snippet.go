@@ -41,6 +41,7 @@ type front struct {
 	tcp   string // Holdline's host:port, or ""
 	unix  string // Holdline's socket, or ""
 	inner string // host:port or "unix:/path" where the web server gives Holdline PHP
+	door  string // the same as wordpress.upstream says it
 	php   string // PHP-FPM: "unix:/path" or host:port; "" if it was not said
 }
 
@@ -98,7 +99,7 @@ func (f front) words() map[string]string {
 		"LiteSpeedHoldline": f.tcp, "IISHoldline": f.tcp,
 		"FPM": fpm, "CaddyFPM": caddy(fpm), "ApachePHP": f.apachePHP(),
 		"Inner": f.inner, "InnerPort": f.inner[strings.LastIndexByte(f.inner, ':')+1:],
-		"InnerHere": "", "InnerPattern": regexp.QuoteMeta(f.inner), "Upstream": "http://" + f.inner,
+		"InnerHere": "", "InnerPattern": regexp.QuoteMeta(f.inner), "Upstream": f.door,
 		"BasePattern": regexp.QuoteMeta(f.base), "PathPattern": regexp.QuoteMeta(f.path),
 		// As rules for a folder match them: without the leading slash.
 		"BaseInFolder":        strings.TrimPrefix(f.base, "/"),
@@ -109,7 +110,7 @@ func (f front) words() map[string]string {
 		words["LiteSpeedHoldline"], words["IISHoldline"] = "uds:/"+f.unix, "127.0.0.1:8787"
 	}
 	if f.innerSocket() {
-		words["InnerPattern"], words["Upstream"] = "", f.inner
+		words["InnerPattern"] = ""
 	}
 	if f.innerHere() {
 		words["InnerHere"] = "yes"
@@ -208,12 +209,18 @@ func newFront(cfg config.Config, php, root string) (front, error) {
 		}
 	}
 	if up := cfg.WordPress.Upstream; strings.HasPrefix(up, "unix:") {
-		f.inner = up
+		f.inner, f.door = up, up
 	} else if u, err := url.Parse(up); err == nil && u.Host != "" {
 		f.inner = strings.Replace(u.Host, "localhost", "127.0.0.1", 1)
 		if u.Port() == "" {
 			f.inner = f.inner + map[bool]string{true: ":443", false: ":80"}[u.Scheme == "https"]
 		}
+	}
+	switch site, https := strings.CutSuffix(f.inner, ":443"); {
+	case https:
+		f.door = "https://" + site
+	case f.door == "":
+		f.door = "http://" + f.inner
 	}
 	if socket, ok := strings.CutPrefix(cfg.Listen, "unix:"); ok {
 		f.unix = socket

@@ -26,8 +26,9 @@ func TestSnippetsSayWhatTheyAlwaysSaid(t *testing.T) {
 		"nginx": plain, "apache": plain, "htaccess": plain, "caddy": plain, "litespeed": plain, "iis": plain,
 		"nginx-other": other, "apache-other": other, "htaccess-other": other, "caddy-other": other,
 		"litespeed-other": other, "iis-other": other,
-		"nginx-remote": {"--listen", ":8787", "--wordpress-upstream", "http://192.0.2.7"},
-		"nginx-socket": {"--listen", "[::]:8787", "--wordpress-upstream", "unix:/run/site.sock"},
+		"htaccess-https": {"--wordpress-upstream", "https://shop.example"},
+		"nginx-remote":   {"--listen", ":8787", "--wordpress-upstream", "http://192.0.2.7"},
+		"nginx-socket":   {"--listen", "[::]:8787", "--wordpress-upstream", "unix:/run/site.sock"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			kind, _, _ := strings.Cut(name, "-")
