@@ -135,6 +135,7 @@ func checks() []Check {
 		{Name: "upstream", after: []string{"site"}, limit: 4 * time.Second, run: checkUpstream},
 		{Name: "companion", after: []string{"upstream"}, limit: 4 * time.Second, run: checkCompanion},
 		{Name: "holdline", run: checkRunning},
+		{Name: "certificate", run: checkCertificate},
 		{Name: "public address", after: []string{"site", "holdline"}, limit: 4 * time.Second, run: checkFront},
 		{Name: "long poll", needs: []string{"public address"}, limit: 35 * time.Second, run: checkPoll},
 		{Name: "event stream", needs: []string{"public address"}, limit: 35 * time.Second, run: checkStream},
