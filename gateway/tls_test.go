@@ -56,6 +56,17 @@ func TestRowReachesEveryTransportOverTLS(t *testing.T) {
 								t.Fatalf("%+v", e)
 							}
 						}
+						if name == "poll" { // whose connections go back, and are nobody's close
+							return
+						}
+						kind := path
+						if http2 {
+							kind = "request"
+						}
+						c.close()
+						s.await(t, "it was held by "+kind, func() bool {
+							return s.metric(t, fmt.Sprintf("holdline_connections_closed_total{kind=%q,", kind)) == 1
+						})
 					})
 				}
 			}

@@ -59,6 +59,9 @@ func localURL(cfg config.Config) (string, error) {
 	if strings.HasPrefix(cfg.Listen, "unix:") {
 		return "", errors.New("the gateway listens on a unix socket: say --url with the address browsers use")
 	}
+	if cfg.TLS.On() {
+		return "", errors.New("the gateway speaks TLS, with a certificate for its name: say --url with the address browsers use")
+	}
 	return "http://" + cfg.Listen + cfg.BasePath, nil
 }
 
