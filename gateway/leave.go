@@ -68,7 +68,8 @@ func (g *Gateway) lastWord(next http.Handler) http.Handler {
 	})
 }
 
-// idlers counts connections that are kept alive and ask for nothing just now.
+// idlers counts connections that may ask at any moment: new ones, and those that are
+// kept alive.
 type idlers struct {
 	mu  sync.Mutex
 	all map[net.Conn]struct{}
@@ -78,7 +79,7 @@ type idlers struct {
 func (i *idlers) note(c net.Conn, s http.ConnState) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if s != http.StateIdle {
+	if s != http.StateIdle && s != http.StateNew {
 		delete(i.all, c)
 		return
 	}
@@ -94,9 +95,10 @@ func (i *idlers) count() int {
 	return len(i.all)
 }
 
-// nextRequest is how long a leaving process waits for connections that are kept
-// alive to ask again, so that they are told to ask elsewhere. To close one at the
-// moment at which it asks would lose the request, and proxies do not repeat a POST.
+// nextRequest is how long a leaving process waits for connections that are new or
+// kept alive to ask, so that they are answered and told to ask elsewhere. To close
+// one at the moment at which it asks would lose the request, and proxies do not
+// repeat a POST; http.Server closes those whose request it reads after Shutdown.
 const nextRequest = time.Second
 
 // drain lets every client go with a word when to come back, spread out so that
@@ -151,17 +153,22 @@ func (g *Gateway) farewell(spread time.Duration) {
 	})
 }
 
-// awaitRequests waits until no connection is idle, up to nextRequest.
+// awaitRequests waits until no connection is idle, up to nextRequest. It looks twice:
+// there is a moment between accepting a connection and knowing it, and one between
+// reading its request and answering.
 func (g *Gateway) awaitRequests(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, nextRequest)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for g.idle.count()+g.lot.Idle() > 0 {
+	for quiet := 0; quiet < 2; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		}
+		if quiet++; g.idle.count()+g.lot.Idle() > 0 {
+			quiet = 0
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -188,6 +189,48 @@ func TestDrainFindsWhoIsJustComingIn(t *testing.T) {
 		case <-time.After(time.Minute):
 			t.Fatal("a client was forgotten")
 		}
+	}
+	<-stopped
+}
+
+// TestDrainAnswersWhoHasOnlyConnected has a connection accepted, and its request
+// come after the farewell: http.Server would close it unanswered.
+func TestDrainAnswersWhoHasOnlyConnected(t *testing.T) {
+	s := newSite(t)
+	conn, err := net.Dial("tcp", s.gw.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	req, err := http.NewRequest(http.MethodGet, s.base+"/info", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Close = true               // nobody else is waited for
+	first, err := s.client.Do(req) // connections are accepted in order
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Body.Close()
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		s.stop()
+	}()
+	s.await(t, "it drains", func() bool {
+		_, text := s.admin(t, "/readyz")
+		return strings.Contains(text, "draining")
+	})
+	if _, err := io.WriteString(conn, "GET /holdline/v1/info HTTP/1.1\r\nHost: site\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK || !answer.Close {
+		t.Errorf("status %d, Connection %q", answer.StatusCode, answer.Header.Get("Connection"))
 	}
 	<-stopped
 }
