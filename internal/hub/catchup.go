@@ -20,6 +20,8 @@ type catchUp struct {
 	jobs    map[string]*job
 	order   []*job
 	drain   []waiter
+	asked   int // subscribers of all jobs, also those who have left
+	sweepAt int // how many of them before those who have left are forgotten
 	changed chan struct{}
 }
 
@@ -59,8 +61,26 @@ func (c *catchUp) ask(sub *Sub, src *source, from, to chat.Mark) {
 		c.order = append(c.order, j)
 	}
 	j.subs = append(j.subs, sub)
+	if c.asked++; c.asked >= c.sweepAt {
+		c.sweep()
+	}
 	c.mu.Unlock()
 	c.poke()
+}
+
+// sweep forgets who has left, and the questions that nobody asks any more. While the
+// database is away they would pile up. The caller has the lock.
+func (c *catchUp) sweep() {
+	c.asked = 0
+	c.order = slices.DeleteFunc(c.order, func(j *job) bool {
+		j.subs = slices.DeleteFunc(j.subs, isGone)
+		c.asked += len(j.subs)
+		if len(j.subs) == 0 && c.jobs[j.key] == j {
+			delete(c.jobs, j.key)
+		}
+		return len(j.subs) == 0
+	})
+	c.sweepAt = max(leastSweep, 2*c.asked)
 }
 
 // later lets a subscriber take its next slice once it has taken the last. It is
@@ -157,13 +177,15 @@ func (c *catchUp) take() *job {
 	j := c.order[0]
 	c.order = slices.Delete(c.order, 0, 1)
 	delete(c.jobs, j.key)
-	j.subs = slices.DeleteFunc(j.subs, func(s *Sub) bool { return s.gone.Load() })
+	c.asked -= len(j.subs)
+	j.subs = slices.DeleteFunc(j.subs, isGone)
 	return j
 }
 
 func (c *catchUp) putBack(j *job) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.asked += len(j.subs)
 	c.order = append(c.order, j)
 	c.jobs[j.key] = j
 }

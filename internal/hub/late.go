@@ -54,8 +54,17 @@ func (s *sender) await(sub *Sub, src *source) {
 		l.ticket, l.asked = src.Wake(), src
 	}
 	l.held = true
-	s.waiting = append(s.waiting, sub)
+	if s.waiting = append(s.waiting, sub); len(s.waiting) >= s.sweepAt {
+		// While the database is away, clients come and go by the thousand.
+		s.waiting = slices.DeleteFunc(s.waiting, isGone)
+		s.sweepAt = max(leastSweep, 2*len(s.waiting))
+	}
 }
+
+// leastSweep is how many may wait before those who have left are looked for.
+const leastSweep = 1024
+
+func isGone(sub *Sub) bool { return sub.gone.Load() }
 
 // ahead judges a cursor beyond our position. Another node may have read further;
 // if we have not got there either after reading again, the id is from a table

@@ -37,6 +37,7 @@ type sender struct {
 	fresh   map[string]uint64    // highest ticket answered, by source
 	cursor  atomic.Pointer[string]
 	waiting []*Sub // for a position, or for news of one
+	sweepAt int    // how many of them before those who have left are forgotten
 }
 
 // command is one thing for the sender to do; exactly one field is set, but for
