@@ -12,7 +12,7 @@ import (
 
 // gate counts connections that are open and not held: those that have not asked
 // yet, are being answered, or are kept alive. Each costs a goroutine and net/http's
-// buffers, ten times as much as one that is held, and asks for no right. What is
+// buffers, 14 to 18 KB, ten times as much as one that is held, and asks for no right. What is
 // too much is closed as soon as it is accepted, so that accepting never waits.
 //
 // A connection counts from Accept until the server closes it or hands it over,
@@ -21,6 +21,7 @@ import (
 type gate struct {
 	trusts  func(remote string) bool
 	refused func(what string) // tells a metric
+	held    func() int        // connections that the Lot has
 
 	mu       sync.Mutex
 	limits   openLimits
@@ -31,16 +32,22 @@ type gate struct {
 }
 
 // openLimits are those of connections that are not held.
-type openLimits struct{ all, perAddress, returned int }
+type openLimits struct {
+	all, perAddress, returned int
+	files                     int // that this process may open; 0: unknown
+}
 
-// openLimitsOf also keeps within the files that this process may open: half of
-// what is reserved for all but held connections.
 func openLimitsOf(l config.Limits, files int) openLimits {
-	o := openLimits{l.Open, l.OpenPerAddr, l.Connections}
-	if files > 0 {
-		o.all = min(o.all, max(files-l.Connections-reservedDescriptors/2, reservedDescriptors/2))
+	return openLimits{l.Open, l.OpenPerAddr, l.Connections, files}
+}
+
+// room is how many there may be in all. Those that are held go first, and half of
+// what is reserved is for other files.
+func (o openLimits) room(held int) int {
+	if o.files == 0 {
+		return o.all
 	}
-	return o
+	return min(o.all, o.files-reservedDescriptors/2-held)
 }
 
 // slot is one open connection. The gate's lock guards it.
@@ -52,9 +59,9 @@ type slot struct {
 	gone     bool
 }
 
-func newGate(limits openLimits, trusts func(remote string) bool, refused func(what string)) *gate {
+func newGate(limits openLimits, trusts func(remote string) bool, refused func(what string), held func() int) *gate {
 	return &gate{
-		limits: limits, trusts: trusts, refused: refused,
+		limits: limits, trusts: trusts, refused: refused, held: held,
 		slots: make(map[net.Conn]*slot), address: make(map[netip.Addr]int),
 	}
 }
@@ -127,7 +134,7 @@ func (g *gate) enter(conn net.Conn, returned bool) (tooMuch string) {
 		s.from = household(from.Addr())
 	}
 	switch {
-	case returned && g.returned >= g.limits.returned, !returned && g.fresh >= g.limits.all:
+	case returned && g.returned >= g.limits.returned, !returned && g.fresh >= g.limits.room(g.held()):
 		tooMuch = tooManyOpen
 	case s.from.IsValid() && g.address[s.from] >= g.limits.perAddress && !returned:
 		tooMuch = tooManyFrom

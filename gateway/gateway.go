@@ -142,7 +142,7 @@ func New(opt Options) (*Gateway, error) {
 	g.metrics = newMetrics(g)
 	g.gate = newGate(openLimitsOf(g.settings().Limits, descriptors()), g.trusts, func(what string) {
 		g.metrics.turnedAway.WithLabelValues(what).Inc()
-	})
+	}, func() int { return g.lot.Held() + g.lot.Idle() })
 	var err error
 	if g.front, err = newFront(g.cfg, g.env, g.metrics, g.log); err != nil {
 		return nil, err
