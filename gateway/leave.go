@@ -182,7 +182,8 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// runTrim gives memory back after a wave of clients has come or gone. Each
+// runTrim gives memory back after a wave of clients has come or gone, or both
+// (a row that answers thousands of polls has all of them come again). Each
 // arrival leaves behind net/http's buffers and a goroutine's stack, 10 KB that
 // the next collection would free in its own time; a sidecar on a small host
 // shows what it needs, not what it once needed.
@@ -190,7 +191,7 @@ func (g *Gateway) runTrim(ctx context.Context) error {
 	const wave = 500
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
-	trimmed, before := 0, 0
+	before, least, most := 0, 0, 0 // the latter two since the last time
 	for {
 		select {
 		case <-ctx.Done():
@@ -199,9 +200,10 @@ func (g *Gateway) runTrim(ctx context.Context) error {
 		}
 		held := g.lot.Held()
 		calm := max(held, before)-min(held, before) < wave
-		if moved := max(held, trimmed) - min(held, trimmed); calm && moved >= wave {
+		least, most = min(least, held), max(most, held)
+		if calm && most-least >= wave {
 			debug.FreeOSMemory()
-			trimmed = held
+			least, most = held, held
 		}
 		before = held
 	}
