@@ -53,21 +53,21 @@ func serveStub() error {
 	public.HandleFunc("GET "+basePath+"/ws", s.allowed(s.ws))
 	public.HandleFunc("POST "+basePath+"/wake", s.wake)
 	ended := make(chan error, 2)
-	go func() { ended <- http.ListenAndServe(os.Getenv("HOLDLINE_ADMIN_LISTEN"), admin) }()
-	go func() { ended <- servePublic(public) }()
+	go func() { ended <- serveOn(4, "HOLDLINE_ADMIN_LISTEN", admin) }()
+	go func() { ended <- serveOn(3, "HOLDLINE_LISTEN", public) }()
 	return <-ended
 }
 
-// servePublic takes the socket that it was started with (sd_listen_fds(3)).
-func servePublic(public http.Handler) error {
-	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) || os.Getenv("LISTEN_FDS") != "1" {
-		return http.ListenAndServe(os.Getenv("HOLDLINE_LISTEN"), public)
+// serveOn takes the socket that it was started with (sd_listen_fds(3)), or binds.
+func serveOn(fd uintptr, setting string, h http.Handler) error {
+	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) || os.Getenv("LISTEN_FDNAMES") != "holdline:admin" {
+		return http.ListenAndServe(os.Getenv(setting), h)
 	}
-	l, err := net.FileListener(os.NewFile(3, os.Getenv("LISTEN_FDNAMES")))
+	l, err := net.FileListener(os.NewFile(fd, setting))
 	if err != nil {
 		return err
 	}
-	return http.Serve(l, public)
+	return http.Serve(l, h)
 }
 
 // allowed wants the bench's token.

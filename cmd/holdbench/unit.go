@@ -16,14 +16,14 @@ import (
 )
 
 // unit runs `holdline serve` as systemd's socket and service units do
-// (sd_listen_fds(3), sd_notify(3)). It holds the listening socket itself, so
+// (sd_listen_fds(3), sd_notify(3)). It holds the listening sockets itself, so
 // that who connects while no process is there waits in the kernel's backlog and
 // is not refused.
 type unit struct {
 	*holdline
 	clients int // that will be held
 	admin   netip.AddrPort
-	socket  *os.File
+	sockets []*os.File // for browsers, and for the operator
 	notify  *net.UnixConn // what the processes tell
 	pids    chan int      // each MAINPID that was told
 	heard   chan struct{} // closed when notify is
@@ -32,31 +32,47 @@ type unit struct {
 	started int
 }
 
-// newUnit binds the public address and starts no process. The caller closes it.
-func newUnit(h *holdline, clients int) (*unit, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("listen for Holdline: %w", err)
-	}
-	defer l.Close() // the file below is a duplicate
-	u := &unit{holdline: h, clients: clients, pids: make(chan int, 16), heard: make(chan struct{})}
-	h.address = l.Addr().(*net.TCPAddr).AddrPort()
-	if u.admin, err = freePort(); err != nil {
-		return nil, err
-	}
+// newUnit binds both addresses and starts no process. The caller closes it.
+func newUnit(h *holdline, clients int) (u *unit, err error) {
+	u = &unit{holdline: h, clients: clients, pids: make(chan int, 16), heard: make(chan struct{})}
 	if h.token, err = mint(h.secret); err != nil {
 		return nil, err
 	}
-	if u.socket, err = l.(*net.TCPListener).File(); err != nil {
-		return nil, fmt.Errorf("listen for Holdline: %w", err)
+	if h.address, err = u.bind(); err != nil {
+		return nil, err
+	}
+	if u.admin, err = u.bind(); err != nil {
+		u.unbind()
+		return nil, err
 	}
 	u.notify, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: filepath.Join(h.dir, "notify")})
 	if err != nil {
-		u.socket.Close()
+		u.unbind()
 		return nil, fmt.Errorf("listen for Holdline's notifications: %w", err)
 	}
 	go u.hear()
 	return u, nil
+}
+
+// bind opens one more socket.
+func (u *unit) bind() (netip.AddrPort, error) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("listen for Holdline: %w", err)
+	}
+	defer l.Close() // the file below is a duplicate
+	file, err := l.(*net.TCPListener).File()
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("listen for Holdline: %w", err)
+	}
+	u.sockets = append(u.sockets, file)
+	return l.Addr().(*net.TCPAddr).AddrPort(), nil
+}
+
+func (u *unit) unbind() {
+	for _, s := range u.sockets {
+		s.Close()
+	}
 }
 
 // hear reads notifications until the socket is closed.
@@ -91,7 +107,7 @@ func (u *unit) environment() []string {
 		"HOLDLINE_LIMITS_CONNECTIONS="+strconv.Itoa(2*u.clients),
 		"HOLDLINE_STATE_DIR="+filepath.Join(u.dir, "state"),
 		"NOTIFY_SOCKET="+filepath.Join(u.dir, "notify"),
-		"LISTEN_FDS=1", "LISTEN_FDNAMES=holdline")
+		"LISTEN_FDS=2", "LISTEN_FDNAMES=holdline:admin")
 }
 
 // start starts a process on the socket and returns how long it took until it
@@ -104,7 +120,7 @@ func (u *unit) start(ctx context.Context) (time.Duration, error) {
 	cmd := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$; export LISTEN_PID; exec "$@"`, "sh", u.program, "serve")
 	cmd.Env = u.environment()
 	cmd.Dir = u.dir
-	cmd.ExtraFiles = []*os.File{u.socket}
+	cmd.ExtraFiles = u.sockets
 	begin := time.Now()
 	u.started++
 	log := filepath.Join(u.dir, fmt.Sprintf("holdline-%d.log", u.started))
@@ -114,6 +130,9 @@ func (u *unit) start(ctx context.Context) (time.Duration, error) {
 	}
 	u.leader, u.main = p, p.cmd.Process.Pid
 	err = p.await(ctx, func(ctx context.Context) bool {
+		// Nobody refuses the connection should the process have ended.
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
 		return answers(ctx, fmt.Sprintf("http://%s/readyz", u.admin))
 	})
 	return time.Since(begin), err
@@ -179,7 +198,7 @@ func (u *unit) lastWords() string {
 // memory is what the process occupies.
 func (u *unit) memory() (memory, error) { return readMemory([]int{u.main}) }
 
-// Close ends the process at once and lets the socket go.
+// Close ends the process at once and lets the sockets go.
 func (u *unit) Close() {
 	if u.leader != nil {
 		if _, err := readStat(u.main); err == nil {
@@ -190,5 +209,5 @@ func (u *unit) Close() {
 	}
 	u.notify.Close()
 	<-u.heard
-	u.socket.Close()
+	u.unbind()
 }
