@@ -66,6 +66,7 @@ type outfit struct {
 	public  string
 	admin   string
 	env     []string // more of the program's environment
+	name    string   // of its log and pid_file, where there are several
 
 	mu    sync.Mutex
 	rows  map[string]int64 // by client id: what WordPress has stored
@@ -120,6 +121,14 @@ loops: {wplc: {answer: native, visitors: compatible}}
 tail: {interval: 10ms}
 `, server.Socket(), wordpress.URL, stageSecret))
 	return s
+}
+
+// beside is another Holdline of the same site.
+func (s *outfit) beside(name string) *outfit {
+	return &outfit{
+		t: s.t, db: s.db, dir: s.dir, program: s.program, name: name,
+		public: backstage.FreeAddress(s.t), admin: backstage.FreeAddress(s.t),
+	}
 }
 
 // configure writes the configuration file; addresses and folders are in the
@@ -235,9 +244,9 @@ func (s *outfit) command(prefix ...string) *exec.Cmd {
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOLDLINE_LISTEN=" + s.public, "HOLDLINE_ADMIN_LISTEN=" + s.admin,
-		"HOLDLINE_STATE_DIR=" + s.file("state"), "HOLDLINE_PID_FILE=" + s.file("pid"),
+		"HOLDLINE_STATE_DIR=" + s.file("state"), "HOLDLINE_PID_FILE=" + s.file("pid"+s.name),
 	}, s.env...)
-	log, err := os.OpenFile(s.file("log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	log, err := os.OpenFile(s.file("log"+s.name), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -283,7 +292,7 @@ func (s *outfit) run(cmd *exec.Cmd) *exec.Cmd {
 const patience = time.Minute
 
 func (s *outfit) log() string {
-	text, err := os.ReadFile(s.file("log"))
+	text, err := os.ReadFile(s.file("log" + s.name))
 	if err != nil {
 		return err.Error()
 	}
@@ -298,7 +307,7 @@ func (s *outfit) awaitLog(text string, n int) {
 
 // readPID is what pid_file says, 0 for nothing.
 func (s *outfit) readPID() int {
-	text, err := os.ReadFile(s.file("pid"))
+	text, err := os.ReadFile(s.file("pid" + s.name))
 	if err != nil {
 		return 0
 	}

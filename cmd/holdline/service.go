@@ -114,7 +114,7 @@ func (s *service) announce(ctx context.Context) {
 	if s.given.Predecessor != nil {
 		s.given.Predecessor.Serving()
 	}
-	s.notify(daemon.SdNotifyReady, "STATUS=serving browsers at "+s.g.Addr().String())
+	s.notify(daemon.SdNotifyReady, s.status())
 	every, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
 		s.log.Warn("systemd's watchdog is not understood", "error", err)
@@ -127,6 +127,8 @@ func (s *service) announce(ctx context.Context) {
 		s.notify(daemon.SdNotifyStopping, "STATUS=telling the browsers to come back")
 	}
 }
+
+func (s *service) status() string { return "STATUS=serving browsers at " + s.g.Addr().String() }
 
 // notify tells systemd, if it is there (sd_notify(3)).
 func (s *service) notify(state ...string) {
@@ -211,7 +213,8 @@ func (s *service) upgrade(ctx context.Context, self string) error {
 		return err
 	}
 	s.handedOver = true
-	s.notify(fmt.Sprintf("MAINPID=%d", next.Pid()), daemon.SdNotifyReady)
+	// Systemd hears nobody but the main process: what the successor said until now is lost.
+	s.notify(fmt.Sprintf("MAINPID=%d", next.Pid()), daemon.SdNotifyReady, daemon.SdNotifyWatchdog, s.status())
 	s.log.Info("the successor serves; telling the browsers to come back", "pid", next.Pid())
 	return nil
 }
