@@ -19,6 +19,7 @@ func (g *Gateway) Alive(ctx context.Context) error {
 		return fmt.Errorf("the clock of held connections is %v late", late.Round(time.Millisecond))
 	}
 	g.admission.census(time.Now())
+	g.gate.open()
 	if at := g.attached.Load(); at != nil {
 		at.hub.Subscribers()
 		at.tailStats()

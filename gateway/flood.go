@@ -6,14 +6,17 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"time"
 
 	"holdline/config"
 )
 
 // gate counts connections that are open and not held: those that have not asked
 // yet, are being answered, or are kept alive. Each costs a goroutine and net/http's
-// buffers, 14 to 18 KB, ten times as much as one that is held, and asks for no right. What is
-// too much is closed as soon as it is accepted, so that accepting never waits.
+// buffers, 14 to 18 KB, ten times as much as one that is held, and asks for no right.
+// What is too much is closed as soon as it is accepted. Only while the gate has not been
+// full for long do others wait until somebody has been answered: thousands come back at
+// once after an upgrade, and none of them is to be refused for that.
 //
 // A connection counts from Accept until the server closes it or hands it over,
 // and over HTTP/2 not while one of its requests is held. It is safe for
@@ -29,6 +32,8 @@ type gate struct {
 	fresh    int // counted, of those that came from outside
 	returned int // counted, of those that were held before
 	address  map[netip.Addr]int
+	full     time.Time     // since when nobody else was let in from outside; zero while there is room
+	room     chan struct{} // of one slot: somebody from outside has left
 }
 
 // openLimits are those of connections that are not held.
@@ -62,7 +67,7 @@ type slot struct {
 func newGate(limits openLimits, trusts func(remote string) bool, refused func(what string), held func() int) *gate {
 	return &gate{
 		limits: limits, trusts: trusts, refused: refused, held: held,
-		slots: make(map[net.Conn]*slot), address: make(map[netip.Addr]int),
+		slots: make(map[net.Conn]*slot), address: make(map[netip.Addr]int), room: make(chan struct{}, 1),
 	}
 }
 
@@ -101,6 +106,9 @@ func (l *gatedListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		what := l.gate.enter(conn, l.returned)
+		for what == tooManyOpen && !l.returned && l.gate.awaitRoom() {
+			what = l.gate.enter(conn, l.returned)
+		}
 		if what == "" {
 			return conn, nil
 		}
@@ -111,6 +119,25 @@ func (l *gatedListener) Accept() (net.Conn, error) {
 			_ = tcp.SetLinger(0)
 		}
 		_ = conn.Close() // nothing was written that could be lost
+	}
+}
+
+// fullPatience is how long a gate is full before that is a flood, and no crowd.
+const fullPatience = 2 * time.Second
+
+// awaitRoom tells that there may be room now. It is false when the gate has been full
+// for too long.
+func (g *gate) awaitRoom() bool {
+	g.mu.Lock()
+	left := fullPatience - time.Since(g.full)
+	g.mu.Unlock()
+	patience := time.NewTimer(left)
+	defer patience.Stop()
+	select {
+	case <-g.room:
+		return true
+	case <-patience.C:
+		return false
 	}
 }
 
@@ -134,13 +161,21 @@ func (g *gate) enter(conn net.Conn, returned bool) (tooMuch string) {
 		s.from = household(from.Addr())
 	}
 	switch {
-	case returned && g.returned >= g.limits.returned, !returned && g.fresh >= g.limits.room(g.held()):
+	case returned && g.returned >= g.limits.returned:
 		tooMuch = tooManyOpen
+	case !returned && g.fresh >= g.limits.room(g.held()):
+		tooMuch = tooManyOpen
+		if g.full.IsZero() {
+			g.full = time.Now()
+		}
 	case s.from.IsValid() && g.address[s.from] >= g.limits.perAddress && !returned:
 		tooMuch = tooManyFrom
 	default:
 		g.slots[conn] = s
 		s.count(1)
+		if !returned {
+			g.full = time.Time{}
+		}
 	}
 	return tooMuch
 }
@@ -151,6 +186,12 @@ func (s *slot) count(by int) {
 		s.gate.returned += by
 	} else {
 		s.gate.fresh += by
+		if by < 0 {
+			select {
+			case s.gate.room <- struct{}{}:
+			default: // one who waits looks once, and finds all the room there is
+			}
+		}
 	}
 	if !s.from.IsValid() {
 		return
