@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"time"
 
 	"holdline/wordpress"
@@ -39,6 +40,7 @@ type report struct {
 	Now         time.Time          `json:"now"`
 	Started     time.Time          `json:"started"`
 	Uptime      float64            `json:"uptime_seconds"`
+	PID         int                `json:"pid"`
 	Ready       bool               `json:"ready"`
 	Why         string             `json:"why"` // not ready, and what to do; else ""
 	Companion   companionState     `json:"companion"`
@@ -149,7 +151,7 @@ func (s *status) now(ctx context.Context) *report {
 	counts := g.metrics.tallies()
 	why := g.notServing(ctx)
 	r := &report{
-		Version: g.opt.Version, Commit: g.opt.Commit, Now: now.UTC(), Started: s.started.UTC(), Uptime: now.Sub(s.started).Seconds(),
+		Version: g.opt.Version, Commit: g.opt.Commit, Now: now.UTC(), Started: s.started.UTC(), Uptime: now.Sub(s.started).Seconds(), PID: os.Getpid(),
 		Ready: why == "", Why: brief(why), EverySecs: statusEvery.Seconds(),
 		Companion:   companionState{State: "none", Text: "not needed: no source here is answered for"},
 		Connections: connectionState{Held: g.lot.Held(), Idle: g.lot.Idle(), Limit: g.settings().Limits.Connections, ByTransport: map[string]int{}},

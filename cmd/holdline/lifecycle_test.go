@@ -141,6 +141,7 @@ func TestSocketsOfSystemds(t *testing.T) {
 		}
 	}
 	s.run(s.command(prefix...))
+	s.awaitLog("let them say the same", 2)
 	s.perform(t, 1, s.upgrade)
 }
 

@@ -33,6 +33,18 @@ func serve(ctx context.Context, p program) error {
 		return err
 	}
 	packMemory(p.env)
+	s, err := newService(p, cfg, wp, given)
+	if err != nil {
+		return err
+	}
+	s.introduce(cfg)
+	defer s.log.Info("holdline has stopped", "pid", os.Getpid())
+	defer afterStart(s.log).Stop()
+	return s.run(ctx)
+}
+
+// newService listens, on sockets that were given where there are some.
+func newService(p program, cfg config.Config, wp *wpconfig.Config, given *handover.Given) (*service, error) {
 	log, level := newLogger(cfg.Log, p.stderr)
 	b := thisBuild()
 	s := &service{p: p, log: log, level: level, given: given, pidFile: cfg.PIDFile}
@@ -45,19 +57,29 @@ func serve(ctx context.Context, p program) error {
 	if given.Predecessor != nil {
 		opt.Claim = given.Predecessor.Ready
 	}
+	var err error
 	if s.g, err = gateway.New(opt); err != nil {
-		return err
+		return nil, err
 	}
-	if err := s.g.Listen(); err != nil {
-		return err
+	return s, s.g.Listen()
+}
+
+// introduce logs what the operator should know from the start.
+func (s *service) introduce(cfg config.Config) {
+	s.log.Info("holdline serves", "browsers", s.g.Addr().String()+cfg.BasePath, "operator", s.g.AdminAddr(),
+		"version", thisBuild().version, "pid", os.Getpid())
+	for _, socket := range []struct{ key, setting, from, at string }{
+		{"listen", cfg.Listen, s.publicFrom, s.g.Addr().String()},
+		{"admin_listen", cfg.AdminListen, s.adminFrom, s.g.AdminAddr().String()},
+	} {
+		at := strings.TrimPrefix(socket.setting, "unix:")
+		if socket.from == "" && at != socket.at && cfg.Origins()[socket.key] != "default" {
+			s.log.Warn("the socket that systemd gave goes before "+socket.key+": let them say the same", "socket", socket.at, socket.key, socket.setting)
+		}
 	}
-	log.Info("holdline serves", "browsers", s.g.Addr().String()+cfg.BasePath, "operator", s.g.AdminAddr(), "version", b.version, "pid", os.Getpid())
 	if cfg.Auth.Secret.Empty() {
-		log.Warn("there is no secret: tokens, visitor cookies and the companion plugin are refused, WordPress logins work; set auth.secret_file")
+		s.log.Warn("there is no secret: tokens, visitor cookies and the companion plugin are refused, WordPress logins work; set auth.secret_file")
 	}
-	defer log.Info("holdline has stopped", "pid", os.Getpid())
-	defer afterStart(log).Stop()
-	return s.run(ctx)
 }
 
 // readConfig reads all that the configuration is made of: files, environment, flags,
