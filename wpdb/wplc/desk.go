@@ -241,7 +241,7 @@ func (c LoopCursor) joined(base, next LoopCursor) LoopCursor {
 	seen := max(c.seen, next.seen)
 	given := slices.Concat(c.given, next.given)
 	slices.Sort(given)
-	given = slices.DeleteFunc(slices.Compact(given), func(id int64) bool { return id <= seen-lookBack })
+	given = slices.DeleteFunc(slices.Compact(given), func(id int64) bool { return id <= seen-farBack })
 	return LoopCursor{known: true, seen: seen, given: given}
 }
 

@@ -122,7 +122,7 @@ func parsePosition(b []byte) (p position, err error) {
 	if p.seen = number(); p.seen < 0 {
 		err = errKept
 	}
-	p.given = list(lookBack + maxUnread)
+	p.given = list(farBack + maxUnread)
 	p.told = list(maxMarks)
 	if len(b) > 0 {
 		err = errKept

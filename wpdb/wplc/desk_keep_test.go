@@ -326,7 +326,7 @@ func FuzzKeptPosition(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if len(p.given) > lookBack+maxUnread || len(p.told) > maxMarks || p.seen < 0 {
+		if len(p.given) > farBack+maxUnread || len(p.told) > maxMarks || p.seen < 0 {
 			t.Errorf("%+v", p)
 		}
 		again, err := parsePosition(p.append(nil))

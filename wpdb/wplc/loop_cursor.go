@@ -5,28 +5,62 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 )
 
-// lookBack is how many ids behind the position are read again: AUTO_INCREMENT ids
-// become visible in the order of commits.
-const lookBack = 64
+// AUTO_INCREMENT ids become visible in the order of commits, so ids behind the position
+// are read again.
+const (
+	lookBack = 64          // so many at the least …
+	lateness = time.Minute // … and all that were new in this time, as tail.gap_window has it …
+	farBack  = 1024        // … but no more than these
+)
+
+// horizon knows behind which id no row becomes visible any more. The zero value is
+// ready, and methods may be called concurrently.
+type horizon struct {
+	mu         sync.Mutex
+	old, young sighting
+}
+
+// sighting is the highest id there was at a time.
+type sighting struct {
+	at      time.Time
+	highest int64
+}
+
+// behind is the highest id of one to two minutes ago. It is told that of now.
+func (h *horizon) behind(highest int64) int64 {
+	now := time.Now()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.old.at.IsZero() || highest < h.old.highest { // the start, or ids have started again
+		h.old, h.young = sighting{now, highest - farBack}, sighting{now, highest}
+	}
+	if now.Sub(h.young.at) >= lateness {
+		h.old, h.young = h.young, sighting{now, highest}
+	}
+	return h.old.highest
+}
 
 // LoopCursor is how far a client of a chat's loop has got. The zero value is not
 // known: such a client gets what is marked unread, as from PHP. It is a value.
 type LoopCursor struct {
 	known bool
 	seen  int64   // every id up to here was looked at …
-	given []int64 // … and of the last lookBack of them these were handed out
+	given []int64 // … and of the last of them these were handed out
 }
 
-// past is the cursor after rows were handed out and all up to seen was looked at.
-func (c LoopCursor) past(seen int64, rows []record) LoopCursor {
+// past is the cursor after rows were handed out and all up to seen was looked at. Behind
+// horizon, or lookBack ids if that is further, nothing comes any more.
+func (c LoopCursor) past(seen int64, rows []record, horizon int64) LoopCursor {
 	given := slices.Clone(c.given)
 	for i := range rows {
 		given = append(given, rows[i].id)
 		seen = max(seen, rows[i].id)
 	}
-	given = slices.DeleteFunc(given, func(id int64) bool { return id <= seen-lookBack })
+	given = slices.DeleteFunc(given, func(id int64) bool { return id <= min(seen-lookBack, max(horizon, seen-farBack)) })
 	return LoopCursor{known: true, seen: seen, given: given}
 }
 
@@ -47,7 +81,8 @@ func (r *round) unread(ctx context.Context, highest int64, strict bool, kinds ..
 	if !c.known {
 		herd = &r.s.newcomers // their query takes much longer
 	}
-	ask := unreadOf{chat: r.l.CID, cursor: c, strict: strict, kinds: kinds}
+	behind := r.s.horizon.behind(highest)
+	ask := unreadOf{chat: r.l.CID, cursor: c, back: c.seen - behind, strict: strict, kinds: kinds}
 	found, err := herd.ask(ctx, ask, r.patient, func(ctx context.Context, all []unreadOf) ([]portion, error) {
 		return r.s.readUnread(ctx, r.q, all)
 	})
@@ -57,7 +92,7 @@ func (r *round) unread(ctx context.Context, highest int64, strict bool, kinds ..
 	if found.more {
 		highest = found.last
 	}
-	r.answer.Cursor = c.past(max(c.seen, highest), found.rows)
+	r.answer.Cursor = c.past(max(c.seen, highest), found.rows, behind)
 	if len(found.rows) == 0 {
 		r.st.Cursor = r.answer.Cursor // nothing that could get lost
 	}
@@ -87,7 +122,7 @@ func (r *round) history(ctx context.Context, highest int64, query string, origin
 		return nil, err
 	}
 	rows := found.rows
-	r.answer.Cursor = LoopCursor{}.past(highest, rows)
+	r.answer.Cursor = LoopCursor{}.past(highest, rows, r.s.horizon.behind(highest))
 	rows = slices.DeleteFunc(rows, func(m record) bool { return m.private() })
 	byTime(rows)
 	for i := range rows {

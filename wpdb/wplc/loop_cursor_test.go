@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // say inserts a message of chat 41.
@@ -83,6 +85,10 @@ func TestALateRowIsNotLost(t *testing.T) {
 		wantKeys(t, "second", p.once(), "920")
 		say(t, root, 915, from, 0, "first")
 		wantKeys(t, "first", p.once(), "915")
+		say(t, root, 1500, from, 0, "long after")
+		wantKeys(t, "long after", p.once(), "1500")
+		say(t, root, 918, from, 0, "of a transaction that was open meanwhile")
+		wantKeys(t, "of a transaction that was open meanwhile", p.once(), "918")
 		say(t, root, 916, from, 1, "delivered before, by PHP")
 		wantKeys(t, "none", p.once(), "")
 		// An idle request has looked at what others have written.
@@ -93,6 +99,30 @@ func TestALateRowIsNotLost(t *testing.T) {
 		}
 		wantKeys(t, "nothing", p.once(), "")
 	}
+}
+
+// Within a minute and a bit, rows may become visible behind all others.
+func TestHorizon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var h horizon
+		for _, step := range []struct {
+			after         time.Duration
+			highest, want int64
+		}{
+			{0, 5000, 5000 - farBack}, // nobody knows what went before
+			{30 * time.Second, 5100, 5000 - farBack},
+			{30 * time.Second, 5200, 5000},
+			{59 * time.Second, 5300, 5000},
+			{time.Second, 5400, 5200},
+			{time.Hour, 5500, 5400},
+			{time.Second, 7, 7 - farBack}, // ids have started again
+		} {
+			time.Sleep(step.after)
+			if got := h.behind(step.highest); got != step.want {
+				t.Errorf("at %d after %v: %d, want %d", step.highest, step.after, got, step.want)
+			}
+		}
+	})
 }
 
 // originatesFor is the kind of note that goes to the reader of such messages.
@@ -229,6 +259,7 @@ func TestALoopReadsLittle(t *testing.T) {
 			t.Errorf("%s: %d rows read", name, all)
 		}
 	}
+	s.horizon.old.highest = manyRows // as after a minute or two
 	p.once("status", "3")
 	before := site.queries.Load()
 	all, next := handlerReads(t, site, func(*testing.T) { p.once("status", "3") })

@@ -23,7 +23,8 @@ const (
 type unreadOf struct {
 	chat   int64
 	cursor LoopCursor
-	strict bool // the read flag decides
+	back   int64 // ids that are read again, if more than lookBack
+	strict bool  // the read flag decides
 	kinds  []int64
 }
 
@@ -80,6 +81,9 @@ func (u *unreadOf) portion(found portion) portion {
 	return mine
 }
 
+// floor is the id behind which nothing is read again.
+func (u *unreadOf) floor() int64 { return u.cursor.seen - min(max(lookBack, u.back), farBack) }
+
 // condition selects what wants takes, but for private rows. All that is in it are
 // numbers of our own; ranges of the primary key come out of it unless the client
 // is not known.
@@ -88,7 +92,7 @@ func (u *unreadOf) condition() string {
 	b = append(append(append(b, " AND `originates` IN ("...), numbers(u.kinds)...), ')')
 	c := u.cursor
 	if c.known {
-		b = strconv.AppendInt(append(b, " AND `id` > "...), c.seen-lookBack, 10)
+		b = strconv.AppendInt(append(b, " AND `id` > "...), u.floor(), 10)
 	}
 	if u.strict || !c.known {
 		b = append(b, " AND `status` = 0"...)
@@ -104,7 +108,7 @@ func (u *unreadOf) condition() string {
 func (u *unreadOf) wants(m *record) bool {
 	c := u.cursor
 	return m.chat == u.chat && slices.Contains(u.kinds, m.originates) && !m.private() &&
-		(!c.known || m.id > c.seen-lookBack) &&
+		(!c.known || m.id > u.floor()) &&
 		(m.status == 0 || c.known && !u.strict && m.id > c.seen) &&
 		!slices.Contains(c.given, m.id)
 }

@@ -86,6 +86,7 @@ type Source struct {
 	chats     herd[int64, chatRow]
 	news      herd[unreadOf, portion]
 	newcomers herd[unreadOf, portion]
+	horizon   horizon
 }
 
 // Source is what the tail and the hub want of a plugin folder.
