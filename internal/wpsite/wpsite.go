@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -174,6 +175,7 @@ func (s *Site) OpenAs(user, password string) (*sql.DB, error) {
 	cfg := mysql.NewConfig()
 	cfg.User, cfg.Passwd, cfg.Net, cfg.Addr, cfg.DBName = user, password, "unix", s.Socket, s.Database
 	cfg.MultiStatements = true
+	cfg.Logger = &mysql.NopLogger{} // its caller has the errors
 	connector, err := mysql.NewConnector(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the test site's database: %w", err)
@@ -183,6 +185,42 @@ func (s *Site) OpenAs(user, password string) (*sql.DB, error) {
 
 // DB is WordPress's own access to its database, to write as PHP does. Down closes it.
 func (s *Site) DB() *sql.DB { return s.db }
+
+// Kill ends one of the site's servers at once with all its children, as a crash would
+// (SIGKILL), and waits for it: mariadbd, php-fpm, nginx or apache2. Start starts it again.
+func (s *Site) Kill(ctx context.Context, server string) error {
+	text, err := os.ReadFile(filepath.Join(s.Dir, "run", server+".pid"))
+	if err != nil {
+		return fmt.Errorf("kill %s: %w", server, err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return fmt.Errorf("kill %s: %w", server, err)
+	}
+	// Each is the first of a process group of its own, and children that outlive it would
+	// go on answering.
+	if err := syscall.Kill(-pid, syscall.SIGKILL); err != nil {
+		return fmt.Errorf("kill %s: %w", server, err)
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !errors.Is(syscall.Kill(-pid, 0), syscall.ESRCH) {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("kill %s: %w", server, ctx.Err())
+		}
+	}
+	return nil
+}
+
+// Start starts servers that Kill has ended, and returns when they answer.
+func (s *Site) Start(ctx context.Context, servers ...string) error {
+	if _, err := s.run(ctx, append([]string{"start", s.Dir}, servers...)...); err != nil {
+		return fmt.Errorf("start %s: %w", strings.Join(servers, " and "), err)
+	}
+	return nil
+}
 
 // Login logs a user in through wp-login.php and returns the value of the header
 // Cookie. There are the agents admin and agent1, and subscriber1.

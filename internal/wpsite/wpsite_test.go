@@ -45,7 +45,35 @@ func TestSite(t *testing.T) {
 	t.Run("hold ends empty", s.emptyHold)
 	t.Run("ageing", s.ageing)
 	t.Run("Holdline in the path", s.holdline)
+	t.Run("servers are killed and start again", s.killed)
 	down = t.Run("down", s.down)
+}
+
+func (s *suite) killed(t *testing.T) {
+	for _, server := range []string{"mariadbd", "php-fpm", "nginx", "apache2"} {
+		if err := s.site.Kill(s.ctx, server); err != nil {
+			t.Fatal(err)
+		}
+		front := s.site.URL
+		if server == "apache2" {
+			front = s.site.ApacheURL
+		}
+		if resp, err := s.client.Get(front + "/shop/"); err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				t.Errorf("the site answers without %s", server)
+			}
+		}
+		if err := s.site.Start(s.ctx, server); err != nil {
+			t.Fatal(err)
+		}
+		if resp, _ := s.do(t, http.MethodGet, front+"/shop/", "", ""); resp.StatusCode != http.StatusOK {
+			t.Errorf("with %s again the site answers %s", server, resp.Status)
+		}
+	}
+	if err := s.site.Kill(s.ctx, "nobody"); err == nil {
+		t.Error("a server that there is not was killed")
+	}
 }
 
 func (s *suite) firstVisitor(t *testing.T) {

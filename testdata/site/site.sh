@@ -3,6 +3,7 @@
 #
 #   site.sh up DIR [--http PORT] [--apache PORT] [--children N] [--plugin FOLDER] [--owner PID]
 #                  [--holdline URL] [--secret TEXT] [--rules FOLDER]
+#   site.sh start DIR SERVER...      start what was killed since: mariadbd, php-fpm, nginx or apache2
 #   site.sh down DIR                 end what `up` started; the data stays
 #   site.sh status DIR               what runs; exit 0 when all of it does
 #   site.sh env DIR                  ports, sockets, users and passwords, as NAME=value
@@ -241,6 +242,21 @@ up() {
 	echo "WordPress is up: $URL/ (nginx), $APACHE_URL/ (Apache), admin's password $WP_PASSWORD"
 }
 
+start() {
+	settle "${1:-}" && made
+	shift
+	local server
+	for server in "$@"; do
+		case $server in
+		mariadbd) start_mariadb ;;
+		php-fpm) start_fpm ;;
+		nginx) start_nginx ;;
+		apache2) start_apache ;;
+		*) usage ;;
+		esac
+	done
+}
+
 down() {
 	settle "${1:-}"
 	local watcher
@@ -282,6 +298,7 @@ command=$1
 shift
 case $command in
 up) up "$@" ;;
+start) start "$@" ;;
 down) down "$@" ;;
 status) status "$@" ;;
 env) settle "${1:-}" && made && print_env ;;
