@@ -92,8 +92,8 @@ func (s *stream) moved() (cursor string, moved bool) {
 	if sub == nil {
 		return "", false
 	}
-	cursor, live := sub.Cursor()
-	return cursor, live && cursor != s.said
+	cursor, ok := sub.Exact() // a smaller one than the last row's would have that told again
+	return cursor, ok && cursor != s.said
 }
 
 // WantsBytes implements park.Reader: an EventSource never speaks.

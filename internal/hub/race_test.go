@@ -73,3 +73,31 @@ func TestResetWhileTheDatabaseIsAsked(t *testing.T) {
 		}
 	})
 }
+
+// A heartbeat in the midst of a batch must not tell a client that has its first row
+// the cursor of before: the client would resume there and be told the row again.
+func TestCursorInTheMidstOfABatch(t *testing.T) {
+	inBubble(t, Options{}, func(t *testing.T, h *Hub, src *fakeSource) {
+		src.begin(t)
+		c := joinHub(t, h, nil, "a/1", "a/2")
+		if at, ok := c.sub.Exact(); at != "0" || !ok {
+			t.Fatalf("a live client stands at %q, %t", at, ok)
+		}
+		var exact []string
+		c.onDeliver = func(c *client) {
+			if at, ok := c.sub.Exact(); ok {
+				exact = append(exact, at)
+			}
+			if at, ok := c.sub.Cursor(); at != "0" || !ok {
+				t.Errorf("the least it has is %q, %t", at, ok)
+			}
+		}
+		src.publish(t, chat.Batch{Events: append(src.store("a/1", 1), src.store("a/2", 1)...)})
+		if len(exact) > 0 {
+			t.Errorf("in the midst of a batch it stands at exactly %q", exact)
+		}
+		if at, ok := c.sub.Exact(); at != "2" || !ok {
+			t.Errorf("after a batch it stands at %q, %t", at, ok)
+		}
+	})
+}

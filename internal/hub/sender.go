@@ -33,11 +33,13 @@ type sender struct {
 
 	tellings atomic.Int32 // in the box
 
-	pos     map[string]chat.Mark // by source; absent while unknown
-	fresh   map[string]uint64    // highest ticket answered, by source
-	cursor  atomic.Pointer[string]
-	waiting []*Sub // for a position, or for news of one
-	sweepAt int    // how many of them before those who have left are forgotten
+	pos    map[string]chat.Mark // by source; absent while unknown
+	fresh  map[string]uint64    // highest ticket answered, by source
+	cursor atomic.Pointer[string]
+	// carrying is true from the first delivery of a batch until the cursor is behind it.
+	carrying atomic.Bool
+	waiting  []*Sub // for a position, or for news of one
+	sweepAt  int    // how many of them before those who have left are forgotten
 }
 
 // command is one thing for the sender to do; exactly one field is set, but for
@@ -217,6 +219,7 @@ func (s *sender) carry(p *publication) {
 	case p.reset:
 		s.reset(p)
 	default:
+		s.carrying.Store(true)
 		for _, d := range p.ds {
 			s.fanOut(d, p.settled[d])
 		}
@@ -224,6 +227,7 @@ func (s *sender) carry(p *publication) {
 	s.pos[p.source] = p.mark
 	s.fresh[p.source] = max(s.fresh[p.source], p.fresh)
 	s.cursor.Store(&p.cursor)
+	s.carrying.Store(false)
 	if len(s.waiting) > 0 {
 		waiting := s.waiting
 		s.waiting = nil

@@ -146,6 +146,16 @@ func (s *Sub) Cursor() (text string, ok bool) {
 	return "", false
 }
 
+// Exact is Cursor where nothing beyond it has been handed to the subscriber either.
+// ok is false also while a batch is on its way, of which it may have a part. It is
+// asked under a lock that Deliver takes too, or it may be out of date at once.
+func (s *Sub) Exact() (text string, ok bool) {
+	if s.sender.carrying.Load() {
+		return "", false
+	}
+	return s.Cursor()
+}
+
 // own adds to a cursor of ours what the client has beyond it; seen may be nil.
 func (s *Sub) own(text string, seen *chat.Cursor) string {
 	if seen == nil {
