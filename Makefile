@@ -2,7 +2,7 @@
 GO  ?= go
 BIN := bin
 
-.PHONY: run test build lint client bench bench-site fuzz dist dist-check clean
+.PHONY: run test build lint client bench bench-site fuzz soak dist dist-check clean
 
 run: ## the demo, on a fresh machine too
 	./.ci/install mariadb
@@ -38,6 +38,13 @@ client: ## the scripts for browsers from their sources, and what they weigh
 
 fuzz: ## every parser of foreign bytes, FUZZTIME each (default 60s)
 	./.ci/fuzz
+
+SOAK         ?= 20m
+SOAK_CLIENTS ?= 2000
+soak: ## a bad day: 2,000 clients, and everything is killed now and then (SOAK, SOAK_CLIENTS); as root
+	./.ci/install all
+	dir=$$(mktemp -d /tmp/hs.XXXX) && chmod 755 $$dir && trap "rm -rf $$dir" EXIT && \
+	  TMPDIR=$$dir $(GO) test -tags e2e -count=1 -v -timeout 3h ./e2e/soak -soak.for=$(SOAK) -soak.clients=$(SOAK_CLIENTS) $(SOAK_FLAGS)
 
 dist: ## dist/ for release: programs, .deb, .rpm, bills of materials, checksums, of the commit
 	./.ci/dist

@@ -1,0 +1,132 @@
+//go:build e2e && linux
+
+package soak_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// judgement is what the clients' testimonies come to, held against the table.
+type judgement struct {
+	missing, repeated, phantoms, resets int
+	deliveries, visits, again           int
+	byWay                               map[string]int
+	late                                map[string][]time.Duration
+	faults                              []string
+}
+
+// judge compares what everybody was told with what is in the table. Whoever had a cursor
+// must have every row that came to be afterwards, once. Rows may come in any order: the
+// order of commits is not that of ids.
+func judge(t *table, all []testimony) *judgement {
+	j := &judgement{byWay: map[string]int{}, late: map[string][]time.Duration{}}
+	for i := range all {
+		j.hear(t, &all[i])
+	}
+	return j
+}
+
+func (j *judgement) hear(t *table, w *testimony) {
+	seen := make(map[row]bool, len(w.Seen))
+	for _, r := range w.Seen {
+		seen[r] = true
+		if !t.all[r] {
+			j.phantoms++ // a killed database took it back
+		}
+	}
+	for _, chat := range w.Chats {
+		for i := range t.rows[chat] {
+			r := &t.rows[chat][i]
+			if !w.Start.IsZero() && r.begun.After(w.Start) && !seen[rowOf(r.id, r.text)] {
+				j.missing++
+				j.fault("%s by %s was never told row %d of chat %d, %q of %s (marked as read: %t)", w.Name, w.Way, r.id, chat, r.text, r.begun.Format("15:04:05.000"), r.read)
+			}
+		}
+	}
+	for _, repeat := range w.Repeats {
+		j.repeated++
+		j.fault("%s by %s was told again: %s", w.Name, w.Way, repeat)
+	}
+	for _, fault := range w.Faults {
+		j.fault("%s by %s was refused: %s", w.Name, w.Way, fault)
+	}
+	if w.Resets > 0 {
+		j.resets += w.Resets
+		j.fault("%s by %s was told %d times that its cursor means nothing", w.Name, w.Way, w.Resets)
+	}
+	if w.Start.IsZero() {
+		j.fault("%s by %s was never told where it stands", w.Name, w.Way)
+	}
+	j.deliveries += len(w.Seen)
+	j.visits += w.Visits
+	j.again += w.Again
+	j.byWay[w.Way] += len(w.Seen)
+	for after, late := range w.CatchUp {
+		j.late[after] = append(j.late[after], late...)
+	}
+}
+
+func (j *judgement) fault(format string, args ...any) {
+	j.faults = append(j.faults, fmt.Sprintf(format, args...))
+}
+
+// lateness says how long it took to catch up, after each kind of trouble.
+func (j *judgement) lateness(count map[string]int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-22s %5s %10s %10s %10s\n", "after", "times", "p50", "p99", "worst")
+	for _, after := range slices.Sorted(maps.Keys(j.late)) {
+		late := j.late[after]
+		slices.Sort(late)
+		at := func(percent int) string {
+			return fmt.Sprintf("%.1f ms", float64(late[(len(late)-1)*percent/100].Microseconds())/1000)
+		}
+		times := "" // of what is no trouble
+		if n := count[after]; n > 0 {
+			times = strconv.Itoa(n)
+		}
+		fmt.Fprintf(&b, "%-22s %5s %10s %10s %10s\n", after, times, at(50), at(99), at(100))
+	}
+	return b.String()
+}
+
+// limits of what a process may weigh more than before all of it. Descriptors: the pool
+// of the database opens and closes its two, and each door to PHP keeps some. Heap: it is
+// so small that rows of another length in the ring are many parts of a hundred.
+const (
+	moreMemory      = 0.05
+	moreHeap        = 2 // MB
+	moreGoroutines  = 2
+	moreDescriptors = 4
+)
+
+// compare says what has become of a process.
+func compare(before, after gauge, race bool) (text string, faults []string) {
+	for _, c := range []struct {
+		what       string
+		was, is    float64
+		may        float64
+		unit       string
+		judged     bool
+		unjudgedBy string
+	}{
+		{"resident memory", before.Memory / 1e6, after.Memory / 1e6, before.Memory / 1e6 * moreMemory, "MB", !race, "the race detector's own"},
+		{"live heap", before.Heap / 1e6, after.Heap / 1e6, before.Heap/1e6*moreMemory + moreHeap, "MB", race, "see resident memory"},
+		{"descriptors", before.Descriptors, after.Descriptors, moreDescriptors, "", true, ""},
+		{"goroutines", before.Goroutines, after.Goroutines, moreGoroutines, "", true, ""},
+	} {
+		note := ""
+		if !c.judged {
+			note = "  (not judged: " + c.unjudgedBy + ")"
+		}
+		text += fmt.Sprintf("%-18s %8.1f → %8.1f %s%s\n", c.what, c.was, c.is, c.unit, note)
+		if c.judged && c.is > c.was+c.may {
+			faults = append(faults, fmt.Sprintf("%s has grown from %.1f to %.1f %s", c.what, c.was, c.is, c.unit))
+		}
+	}
+	return text, faults
+}
