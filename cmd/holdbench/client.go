@@ -44,6 +44,24 @@ func sourceAddress(i int) netip.Addr {
 	return netip.AddrFrom4([4]byte{127, 0, 0, byte(2 + i/clientsPerAddress)})
 }
 
+// client is one socket, or with a journey one after another.
+type client struct {
+	server netip.AddrPort
+	wire   wire
+	index  uint32
+	state  clientState
+	trip   *journey    // nil for one that stays at home
+	again  func() wire // the protocol of the next connection
+}
+
+type clientState uint8
+
+const (
+	connecting clientState = iota
+	asking                 // the request is out
+	held
+)
+
 // fleetPlan says what to open.
 type fleetPlan struct {
 	server   netip.AddrPort

@@ -36,24 +36,6 @@ type loop struct {
 	now     time.Duration
 }
 
-// client is one socket, or with a journey one after another.
-type client struct {
-	server netip.AddrPort
-	wire   wire
-	index  uint32
-	state  clientState
-	trip   *journey    // nil for one that stays at home
-	again  func() wire // the protocol of the next connection
-}
-
-type clientState uint8
-
-const (
-	connecting clientState = iota
-	asking                 // the request is out
-	held
-)
-
 func newLoop(f *fleet, opened chan<- error) (*loop, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {

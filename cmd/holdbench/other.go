@@ -2,10 +2,7 @@
 
 package main
 
-import (
-	"errors"
-	"net/netip"
-)
+import "errors"
 
 var errNoEpoll = errors.New("holdbench needs Linux: it holds its clients in epoll and reads /proc")
 
@@ -19,5 +16,6 @@ func (*loop) takeLog() tripLog                    { return tripLog{} }
 func (*loop) Close()                              {}
 func readMemory([]int) (memory, error)            { return memory{}, errNoEpoll }
 func readKernel() (kernel, error)                 { return kernel{}, errNoEpoll }
+func readStat(int) ([]string, error)              { return nil, errNoEpoll }
 func cpuSeconds([]int) (float64, error)           { return 0, errNoEpoll }
 func processTree(int) ([]int, error)              { return nil, errNoEpoll }

@@ -23,7 +23,7 @@ type unit struct {
 	*holdline
 	clients int // that will be held
 	admin   netip.AddrPort
-	sockets []*os.File // for browsers, and for the operator
+	sockets []*os.File    // for browsers, and for the operator
 	notify  *net.UnixConn // what the processes tell
 	pids    chan int      // each MAINPID that was told
 	heard   chan struct{} // closed when notify is
