@@ -236,7 +236,7 @@ func (s *stage) open(b *block, page string) {
 			}
 		})
 		row := fmt.Sprintf("row for %v", b)
-		backstage.Eventually(t, "the page hears of a row", time.Minute, func() bool {
+		backstage.Eventually(t, "the page hears of a row", 3*time.Minute, func() bool {
 			s.say(row)
 			time.Sleep(200 * time.Millisecond) // the browser has its turn
 			return s.reported(row)
