@@ -258,7 +258,10 @@ func (c *audience) send(client *http.Client, chatID int64, id, text string) {
 		case http.StatusOK, http.StatusAccepted:
 			return
 		case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-			time.Sleep(50 * time.Millisecond)
+			select {
+			case <-c.ctx.Done():
+			case <-time.After(50 * time.Millisecond):
+			}
 		default:
 			c.refused("send", fmt.Errorf("%s: %s", resp.Status, answer))
 			return

@@ -13,6 +13,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -194,12 +195,14 @@ func TestWatchdog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		stuck := make(chan struct{})
-		well, pings := true, 0
+		var well atomic.Bool
+		var pings atomic.Int32
+		well.Store(true)
 		check := func(ctx context.Context) error {
-			if well {
+			if well.Load() {
 				return nil
 			}
-			if pings > 5 {
+			if pings.Load() > 5 {
 				<-stuck
 			}
 			return errors.New("the clock stands still")
@@ -207,22 +210,22 @@ func TestWatchdog(t *testing.T) {
 		over := make(chan struct{})
 		go func() {
 			defer close(over)
-			watch(ctx, time.Second, check, func() { pings++ }, slog.New(slog.DiscardHandler))
+			watch(ctx, time.Second, check, func() { pings.Add(1) }, slog.New(slog.DiscardHandler))
 		}()
-		after := func(d time.Duration, want int, what string) {
+		after := func(d time.Duration, want int32, what string) {
 			t.Helper()
 			time.Sleep(d)
 			synctest.Wait()
-			if pings != want {
-				t.Errorf("%s: %d pings, want %d", what, pings, want)
+			if got := pings.Load(); got != want {
+				t.Errorf("%s: %d pings, want %d", what, got, want)
 			}
 		}
 		after(3500*time.Millisecond, 4, "well")
-		well = false
+		well.Store(false)
 		after(time.Minute, 4, "unwell")
-		well = true
+		well.Store(true)
 		after(2*time.Second, 6, "well again")
-		well = false
+		well.Store(false)
 		after(time.Minute, 6, "stuck")
 		cancel()
 		<-over
