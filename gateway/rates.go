@@ -1,12 +1,12 @@
 package gateway
 
 import (
-	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
 
 	"holdline/internal/chat"
+	"holdline/internal/lru"
 )
 
 // Each sender has three purses, so that neither who types nor who sets up a call
@@ -22,15 +22,12 @@ const (
 // It is safe for concurrent use.
 type rates struct {
 	sends int // limits.sends
-
-	mu sync.Mutex
-	of map[string]*purses
+	of    *lru.Map[string, *purses]
 }
 
 // purses are one sender's.
 type purses struct {
 	sends, signals, events purse
-	last                   time.Time
 }
 
 type purse struct {
@@ -39,8 +36,8 @@ type purse struct {
 }
 
 const (
-	// maxSenders are remembered. Who has said nothing for pursesLife has its purses
-	// full again and can be forgotten.
+	// maxSenders are remembered; who was silent for longest is forgotten first. Who
+	// has said nothing for pursesLife has its purses full again.
 	maxSenders = 10_000
 	pursesLife = 2 * burstShare * time.Second
 	// refusedFor is how long a sender who was refused has to wait: as much as it
@@ -50,28 +47,33 @@ const (
 	refusedFor = time.Second
 )
 
-func newRates(sends int) *rates { return &rates{sends: sends, of: make(map[string]*purses)} }
+func newRates(sends int) *rates {
+	return &rates{sends: sends, of: lru.New[string, *purses](maxSenders, pursesLife)}
+}
 
 // take lets a sender say one message of a kind, or tells how long it has to wait.
 func (r *rates) take(sender, kind string, now time.Time) (wait time.Duration) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	all := r.of[sender]
-	if all == nil {
-		if len(r.of) >= maxSenders {
-			r.forget(now)
+	r.of.Update(sender, func(all *purses) *purses {
+		if all == nil {
+			all = &purses{sends: r.purse(1), signals: r.purse(1), events: r.purse(eventShare)}
 		}
-		all = &purses{sends: r.purse(1), signals: r.purse(1), events: r.purse(eventShare)}
-		r.of[sender] = all
-	}
-	all.last = now
-	p := &all.events
+		wait = all.of(kind).take(now)
+		return all
+	})
+	return wait
+}
+
+func (a *purses) of(kind string) *purse {
 	switch kind {
 	case typeSend:
-		p = &all.sends
+		return &a.sends
 	case string(chat.TypeSignal):
-		p = &all.signals
+		return &a.signals
 	}
+	return &a.events
+}
+
+func (p *purse) take(now time.Time) (wait time.Duration) {
 	if wait := p.shut.Sub(now); wait > 0 {
 		return wait
 	}
@@ -85,22 +87,6 @@ func (r *rates) take(sender, kind string, now time.Time) (wait time.Duration) {
 func (r *rates) purse(share int) purse {
 	n := share * r.sends
 	return purse{tokens: rate.NewLimiter(rate.Limit(n), burstShare*n)}
-}
-
-// forget makes room, at the cost of anybody's memory if need be. The caller has
-// the lock.
-func (r *rates) forget(now time.Time) {
-	for sender, all := range r.of {
-		if now.Sub(all.last) > pursesLife {
-			delete(r.of, sender)
-		}
-	}
-	for sender := range r.of {
-		if len(r.of) < maxSenders {
-			return
-		}
-		delete(r.of, sender)
-	}
 }
 
 // maxWords is how much may come over one WebSocket between two heartbeats before

@@ -158,14 +158,24 @@ func TestRates(t *testing.T) {
 func TestRatesForgetWhoIsSilent(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	r := newRates(1)
-	for i := range 3 * maxSenders {
-		r.take(string(rune(i)), "send", now)
-		if len(r.of) > maxSenders {
-			t.Fatalf("%d senders are remembered", len(r.of))
+	for range burstShare {
+		r.take("ann", typeSend, now)
+		r.take("bob", typeSend, now)
+	}
+	for i := range maxSenders - 1 { // one too many, and bob was silent for longest
+		if i == maxSenders/2 && r.take("ann", typeSend, now) == 0 {
+			t.Error("ann's purse is full again")
 		}
-		if i%maxSenders == maxSenders-1 {
-			now = now.Add(pursesLife / 2)
-		}
+		r.take(string(rune(i)), typeSend, now)
+	}
+	if n := r.of.Len(); n != maxSenders {
+		t.Errorf("%d senders are remembered, want %d", n, maxSenders)
+	}
+	if r.take("ann", typeSend, now) == 0 {
+		t.Error("ann was forgotten")
+	}
+	if r.take("bob", typeSend, now) != 0 {
+		t.Error("bob is still remembered")
 	}
 }
 
