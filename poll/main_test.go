@@ -54,7 +54,7 @@ type house struct {
 type pass struct {
 	released  atomic.Int32
 	delivered atomic.Int32
-	over     chan struct{}
+	over      chan struct{}
 }
 
 func (p *pass) Release() {

@@ -55,10 +55,9 @@ func (b *bench) hold(ctx context.Context, s server, at place) error {
 	return nil
 }
 
-// warmUp brings a fresh process to where only clients add to its memory.
-// Holdline lets go of what its start has needed after three seconds, and a
-// first few clients bring the code back in that serves them: neither is what
-// each connection costs.
+// warmUp brings a fresh process to where only clients add to its memory. A first
+// few clients bring the code in that serves them, which is not what each
+// connection costs.
 func (b *bench) warmUp(ctx context.Context, s server, at place) error {
 	if err := sleep(ctx, b.settle/2); err != nil { // 4 s, unless told otherwise
 		return err

@@ -8,7 +8,6 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
-	"time"
 
 	"github.com/spf13/pflag"
 
@@ -39,7 +38,6 @@ func serve(ctx context.Context, p program) error {
 	}
 	s.introduce(cfg)
 	defer s.log.Info("holdline has stopped", "pid", os.Getpid())
-	defer afterStart(s.log).Stop()
 	return s.run(ctx)
 }
 
@@ -91,18 +89,6 @@ func readConfig(p program) (config.Config, *wpconfig.Config, error) {
 	}
 	wp, err := gateway.ReadWordPress(&cfg)
 	return cfg, wp, asUsage(err)
-}
-
-// startTime is when the site has been read, on any machine that is well.
-const startTime = 3 * time.Second
-
-// afterStart gives back what only the start has needed.
-func afterStart(log *slog.Logger) *time.Timer {
-	return time.AfterFunc(startTime, func() {
-		if err := forgetStart(); err != nil {
-			log.Debug("more of the program stays in memory than it needs", "error", err)
-		}
-	})
 }
 
 // packMemory collects garbage twice as often as Go would by itself. The heap is
