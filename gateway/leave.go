@@ -191,7 +191,8 @@ func (g *Gateway) runTrim(ctx context.Context) error {
 	const wave = 500
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
-	before, least, most := 0, 0, 0 // the latter two since the last time
+	// The latter two are since the last time; the start was a wave, too.
+	before, least, most := 0, 0, wave
 	for {
 		select {
 		case <-ctx.Done():
