@@ -161,6 +161,18 @@ func (h *holdline) weigh(ctx context.Context) (gauge, error) {
 	return g, nil
 }
 
+// profile keeps what its memory is made of, for whoever has to find out.
+func (h *holdline) profile(ctx context.Context, name string) {
+	h.t.Helper()
+	text, err := h.ask(ctx, "/debug/pprof/heap?gc=1")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(h.dir, name+".heap"), []byte(text), 0o600)
+	}
+	if err != nil {
+		h.t.Error(err)
+	}
+}
+
 // metric is one of its numbers.
 func (h *holdline) metric(ctx context.Context, name string) (float64, error) {
 	text, err := h.ask(ctx, "/metrics")

@@ -28,6 +28,8 @@ func (s span) pick(rng *rand.Rand) time.Duration {
 	return s.least + time.Duration(rng.Int64N(int64(s.most-s.least)+1))
 }
 
+const killNginx = "kill nginx"
+
 // troubles are all there are. What is killed is started again, and answers, before
 // anybody is asked to catch up.
 var troubles = []trouble{
@@ -42,7 +44,7 @@ var troubles = []trouble{
 		undo: func(s *stage, _ *namespace) { s.must(s.site.Start(s.ctx, "php-fpm")) },
 	},
 	{
-		name: "kill nginx", lasts: span{0, 6 * time.Second},
+		name: killNginx, lasts: span{0, 6 * time.Second},
 		do:   func(s *stage, _ *namespace) { s.must(s.site.Kill(s.ctx, "nginx")) },
 		undo: func(s *stage, _ *namespace) { s.must(s.site.Start(s.ctx, "nginx")) },
 	},
@@ -94,6 +96,8 @@ type mischief struct {
 	calm    bool // no more ends of Holdline
 
 	count  map[string]int
+	marks  map[int]mark
+	fronts []time.Time // when nginx was killed
 	hups   int
 	faults []string
 }
@@ -139,6 +143,9 @@ func (m *mischief) one() {
 	}
 	hup := m.rng.IntN(2) == 0
 	began := time.Now()
+	if t.name == killNginx {
+		m.fronts = append(m.fronts, began)
+	}
 	t.do(m.stage, m.net)
 	pass(m.ctx, lasts/2)
 	if hup && m.holdline.pid != 0 {
@@ -156,12 +163,13 @@ func (m *mischief) one() {
 
 // mark writes a row into every chat and waits until all who are here have it.
 func (m *mischief) mark(after string, patience time.Duration) (took time.Duration) {
-	began := time.Now()
 	last, err := m.writers.mark(m.ctx, after)
 	if err != nil {
 		m.faults = append(m.faults, err.Error())
 		return 0
 	}
+	m.marks[last.n] = last
+	began := time.Now()
 	for {
 		n, who := m.crowd.lack(last)
 		if n == 0 {

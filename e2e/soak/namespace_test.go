@@ -158,6 +158,9 @@ func (n *namespace) populate(plan crowdPlan) {
 	})
 }
 
+// move has everybody there come again.
+func (n *namespace) move() { n.tell("move") }
+
 // settle has everybody there stay.
 func (n *namespace) settle() { n.tell("settle") }
 
@@ -204,6 +207,8 @@ func liveThere(text string) error {
 	orders := bufio.NewScanner(os.Stdin)
 	for orders.Scan() {
 		switch orders.Text() {
+		case "move":
+			c.move(context.Background(), arrival)
 		case "settle":
 			c.settle()
 		case "testify":

@@ -51,8 +51,8 @@ type testimony struct {
 	Faults  []string
 	Visits  int
 	Resets  int
-	Again   int                        // rows of the plugin's loop that its script leaves out, as it had them
-	CatchUp map[string][]time.Duration // how late marks were, by what was before them
+	Again   int                   // rows of the plugin's loop that its script leaves out, as it had them
+	Late    map[int]time.Duration // of marks, by their number: when they came, from when they were begun
 }
 
 // way is a transport and how it is used.
@@ -75,7 +75,7 @@ func newPerson(name string, w way, base, token string, chats []int64, rng *rand.
 	p := &person{
 		name: name, way: w, base: base, chats: chats, token: token, rng: rng, wires: &wires{},
 		seen:   map[row]struct{}{},
-		record: testimony{Name: name, Way: w.name, Chats: chats, CatchUp: map[string][]time.Duration{}},
+		record: testimony{Name: name, Way: w.name, Chats: chats, Late: map[int]time.Duration{}},
 	}
 	p.http = &http.Client{Transport: &http.Transport{
 		DialContext: p.wires.dial, DisableKeepAlives: !w.keepAlive, MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute,
@@ -263,11 +263,7 @@ func (p *person) marked(text string) {
 	}
 	p.lastMark = max(p.lastMark, m.n)
 	if p.awaits(m) {
-		after := m.after
-		if after == quiet { // the transports differ, and nothing else does
-			after += ", " + strings.TrimSuffix(p.way.name, ", no keep-alive")
-		}
-		p.record.CatchUp[after] = append(p.record.CatchUp[after], time.Since(m.at))
+		p.record.Late[m.n] = time.Since(m.at)
 	}
 }
 

@@ -70,7 +70,6 @@ type run struct {
 	others   *strangers
 	open     []int64 // chats for all
 	all      []int64 // and those of the plugin's loops
-	before   gauge
 
 	background sync.WaitGroup
 }
@@ -102,13 +101,14 @@ func TestSoak(t *testing.T) {
 	}
 	r.writers = &writers{db: r.writersDB(), ledger: r.ledger, chats: r.open, rng: rand.New(rand.NewPCG(r.seed, 1<<41)), rate: 10}
 	r.holdline.start(ctx)
-	r.warmUp()
-
 	r.gatherAll()
 	r.live(rng)
 	judged, table := r.settle()
 	after := r.holdline.quiesce(ctx)
-	r.report(judged, table, after)
+	r.holdline.profile(ctx, "lived")
+	fresh := r.fresh()
+	r.holdline.profile(ctx, "fresh")
+	r.report(judged, table, fresh, after)
 }
 
 // writersDB is for many sessions at once.
@@ -119,19 +119,21 @@ func (r *run) writersDB() *sql.DB {
 	return db
 }
 
-// warmUp has a crowd as large come and go, told many rows: what Holdline keeps for ever,
-// such as its ring of the newest rows, it has then. It is weighed when all have left.
-func (r *run) warmUp() {
+// fresh weighs a new process on the same tables and the same state, after the same clients
+// have come, have been told many rows, and have left: what Holdline keeps by design, such
+// as its ring of the newest rows, it has then. What the other has more came with the day.
+func (r *run) fresh() gauge {
 	r.t.Helper()
-	c, err := gather(crowdPlan{Name: "first", Seed: r.seed, Size: *size, Fronts: r.fronts(), Chats: r.open, Secret: secret})
-	r.must(err)
-	c.settle()
-	c.move(r.ctx, arrival)
+	r.holdline.stop()
+	r.holdline.start(r.ctx)
+	r.crowd.move(r.ctx, arrival)
+	r.net.move()
 	pass(r.ctx, arrival+2*time.Second)
 	r.must(r.writers.flood(r.ctx, 6000))
 	pass(r.ctx, 5*time.Second)
-	c.disperse()
-	r.before = r.holdline.quiesce(r.ctx)
+	r.crowd.disperse()
+	r.net.disperse()
+	return r.holdline.quiesce(r.ctx)
 }
 
 func (r *run) fronts() []string { return []string{r.site.URL, r.direct()} }
@@ -205,7 +207,7 @@ func (r *run) live(rng *rand.Rand) {
 	}
 	r.background.Go(func() { r.others.loiter(day, max(1, *size/200), r.seed) })
 	r.mischief = &mischief{
-		stage: r.stage, net: r.net, writers: r.writers, crowd: r.crowd, rng: rng, quick: *runFor < 10*time.Minute, count: map[string]int{},
+		stage: r.stage, net: r.net, writers: r.writers, crowd: r.crowd, rng: rng, quick: *runFor < 10*time.Minute, count: map[string]int{}, marks: map[int]mark{},
 	}
 	began := time.Now()
 	r.mischief.until(began.Add(*runFor * (lastPart - 1) / lastPart))
@@ -245,10 +247,10 @@ func (r *run) judge() (*judgement, *table) {
 	r.t.Helper()
 	t, err := r.ledger.read(r.ctx, r.site.DB())
 	r.must(err)
-	return judge(t, append(r.crowd.testify(), r.net.testify()...)), t
+	return judge(t, append(r.crowd.testify(), r.net.testify()...), r.mischief), t
 }
 
-func (r *run) report(j *judgement, table *table, after gauge) {
+func (r *run) report(j *judgement, table *table, fresh, after gauge) {
 	t := r.t
 	accepted, asked := int64(0), int64(0)
 	faults := append(append(table.faults, j.faults...), r.mischief.faults...)
@@ -259,7 +261,7 @@ func (r *run) report(j *judgement, table *table, after gauge) {
 			faults = append(faults, *why)
 		}
 	}
-	weight, grown := compare(r.before, after, *race)
+	weight, grown := compare(fresh, after, *race)
 	faults = append(faults, grown...)
 	faults = append(faults, r.holdline.races()...)
 	var harm []string
@@ -269,7 +271,7 @@ func (r *run) report(j *judgement, table *table, after gauge) {
 	t.Logf(`seed %d, %v of trouble, %d clients
 %d rows of %d commits (%d rolled back, %d cut off), %d of them messages that were accepted (asked %d times)
 %d deliveries %v over %d visits; the plugin's script left out %d
-%d rows missing, %d repeated, %d resets, %d rows that a kill of MariaDB took back
+%d rows missing, %d repeated, %d resets, %d rows that a kill of MariaDB took back, %d that a killed nginx had in its hands for the plugin's loop
 %d SIGHUPs; loose cable: %s
 strangers: %s
 
@@ -277,7 +279,7 @@ strangers: %s
 %s`, r.seed, *runFor, *size,
 		table.n, r.writers.commits.Load(), r.writers.rollbacks.Load(), r.writers.unsure.Load(), accepted, asked,
 		j.deliveries, j.byWay, j.visits, j.again,
-		j.missing, j.repeated, j.resets, j.phantoms,
+		j.missing, j.repeated, j.resets, j.phantoms, j.withFront,
 		r.mischief.hups, r.net.loss, strings.Join(harm, ", "), j.lateness(r.mischief.count), weight)
 	const most = 40
 	for i, fault := range faults {

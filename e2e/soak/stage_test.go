@@ -45,7 +45,7 @@ func newStage(ctx context.Context, t *testing.T, rng *rand.Rand) *stage {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Log("Holdline's log is kept: ", filepath.Join(dir, "holdline.log"))
+			t.Log("Holdline's log and heap profiles are kept: ", dir)
 			return
 		}
 		os.RemoveAll(dir)

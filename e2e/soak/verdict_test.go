@@ -13,7 +13,9 @@ import (
 
 // judgement is what the clients' testimonies come to, held against the table.
 type judgement struct {
+	mischief                            *mischief
 	missing, repeated, phantoms, resets int
+	withFront                           int // rows that went down with nginx, see lostWithFront
 	deliveries, visits, again           int
 	byWay                               map[string]int
 	late                                map[string][]time.Duration
@@ -23,8 +25,8 @@ type judgement struct {
 // judge compares what everybody was told with what is in the table. Whoever had a cursor
 // must have every row that came to be afterwards, once. Rows may come in any order: the
 // order of commits is not that of ids.
-func judge(t *table, all []testimony) *judgement {
-	j := &judgement{byWay: map[string]int{}, late: map[string][]time.Duration{}}
+func judge(t *table, all []testimony, m *mischief) *judgement {
+	j := &judgement{mischief: m, byWay: map[string]int{}, late: map[string][]time.Duration{}}
 	for i := range all {
 		j.hear(t, &all[i])
 	}
@@ -42,7 +44,12 @@ func (j *judgement) hear(t *table, w *testimony) {
 	for _, chat := range w.Chats {
 		for i := range t.rows[chat] {
 			r := &t.rows[chat][i]
-			if !w.Start.IsZero() && r.begun.After(w.Start) && !seen[rowOf(r.id, r.text)] {
+			if w.Start.IsZero() || !r.begun.After(w.Start) || seen[rowOf(r.id, r.text)] {
+				continue
+			}
+			if j.lostWithFront(w, r) {
+				j.withFront++
+			} else {
 				j.missing++
 				j.fault("%s by %s was never told row %d of chat %d, %q of %s (marked as read: %t)", w.Name, w.Way, r.id, chat, r.text, r.begun.Format("15:04:05.000"), r.read)
 			}
@@ -66,9 +73,24 @@ func (j *judgement) hear(t *table, w *testimony) {
 	j.visits += w.Visits
 	j.again += w.Again
 	j.byWay[w.Way] += len(w.Seen)
-	for after, late := range w.CatchUp {
-		j.late[after] = append(j.late[after], late...)
+	for n, late := range w.Late {
+		m := j.mischief.marks[n]
+		after := m.after
+		if after == quiet { // the transports differ, and nothing else does
+			after += ", " + strings.TrimSuffix(w.Way, ", no keep-alive")
+		}
+		j.late[after] = append(j.late[after], max(0, late-m.took))
 	}
+}
+
+// lostWithFront tells of a row that the plugin's loop was not told, whether nginx had the
+// answer in its hands when it was killed. The loop has no cursor: who answers it marks the
+// row as read, PHP at once and Holdline when the front has taken it and has not hung up.
+func (j *judgement) lostWithFront(w *testimony, r *tableRow) bool {
+	const inHand = 3 * time.Second
+	return strings.HasPrefix(w.Way, byLoop.name) && r.read && slices.ContainsFunc(j.mischief.fronts, func(at time.Time) bool {
+		return r.begun.After(at.Add(-inHand)) && r.begun.Before(at.Add(time.Second))
+	})
 }
 
 func (j *judgement) fault(format string, args ...any) {
@@ -94,7 +116,7 @@ func (j *judgement) lateness(count map[string]int) string {
 	return b.String()
 }
 
-// limits of what a process may weigh more than before all of it. Descriptors: the pool
+// limits of what a process may weigh more after the day than a fresh one. Descriptors: the pool
 // of the database opens and closes its two, and each door to PHP keeps some. Heap: it is
 // so small that rows of another length in the ring are many parts of a hundred.
 const (
@@ -104,7 +126,7 @@ const (
 	moreDescriptors = 4
 )
 
-// compare says what has become of a process.
+// compare holds a process that has lived against a fresh one.
 func compare(before, after gauge, race bool) (text string, faults []string) {
 	for _, c := range []struct {
 		what       string
@@ -123,9 +145,9 @@ func compare(before, after gauge, race bool) (text string, faults []string) {
 		if !c.judged {
 			note = "  (not judged: " + c.unjudgedBy + ")"
 		}
-		text += fmt.Sprintf("%-18s %8.1f → %8.1f %s%s\n", c.what, c.was, c.is, c.unit, note)
+		text += fmt.Sprintf("%-18s fresh %8.1f, lived %8.1f %s%s\n", c.what, c.was, c.is, c.unit, note)
 		if c.judged && c.is > c.was+c.may {
-			faults = append(faults, fmt.Sprintf("%s has grown from %.1f to %.1f %s", c.what, c.was, c.is, c.unit))
+			faults = append(faults, fmt.Sprintf("%s: a fresh process has %.1f, the one that lived %.1f %s", c.what, c.was, c.is, c.unit))
 		}
 	}
 	return text, faults

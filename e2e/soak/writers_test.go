@@ -108,7 +108,8 @@ const quiet = "quiet"
 type mark struct {
 	n     int
 	after string
-	at    time.Time
+	at    time.Time     // when it was begun
+	took  time.Duration // until it could be seen
 }
 
 func (m mark) String() string { return fmt.Sprintf("mark %d %d %s", m.n, m.at.UnixNano(), m.after) }
@@ -130,7 +131,7 @@ func (w *writers) mark(ctx context.Context, after string) (mark, error) {
 		return mark{}, fmt.Errorf("write a mark: %w", err)
 	}
 	defer session.Rollback() // after COMMIT it does nothing
-	m := mark{w.ledger.number(), after, time.Now()}
+	m := mark{n: w.ledger.number(), after: after, at: time.Now()}
 	var texts []string
 	for _, chat := range w.chats {
 		texts = append(texts, fmt.Sprintf("%s in %d", m, chat))
@@ -141,6 +142,7 @@ func (w *writers) mark(ctx context.Context, after string) (mark, error) {
 		}
 		w.ledger.begin(text, entry{})
 	}
+	m.took = time.Since(m.at)
 	if err := session.Commit(); err != nil {
 		return mark{}, fmt.Errorf("write a mark: %w", err)
 	}
