@@ -14,7 +14,8 @@ import (
 const (
 	lookBack = 64          // so many at the least …
 	lateness = time.Minute // … and all that were new in this time, as tail.gap_window has it …
-	farBack  = 1024        // … but no more than these
+	farBack  = 4096        // … but no more than these …
+	newBack  = 1024        // … and these while nobody knows how many were new
 )
 
 // horizon knows behind which id no row becomes visible any more. The zero value is
@@ -36,7 +37,7 @@ func (h *horizon) behind(highest int64) int64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.old.at.IsZero() || highest < h.old.highest { // the start, or ids have started again
-		h.old, h.young = sighting{now, highest - farBack}, sighting{now, highest}
+		h.old, h.young = sighting{now, highest - newBack}, sighting{now, highest}
 	}
 	if now.Sub(h.young.at) >= lateness {
 		h.old, h.young = h.young, sighting{now, highest}

@@ -109,13 +109,13 @@ func TestHorizon(t *testing.T) {
 			after         time.Duration
 			highest, want int64
 		}{
-			{0, 5000, 5000 - farBack}, // nobody knows what went before
-			{30 * time.Second, 5100, 5000 - farBack},
+			{0, 5000, 5000 - newBack}, // nobody knows what went before
+			{30 * time.Second, 5100, 5000 - newBack},
 			{30 * time.Second, 5200, 5000},
 			{59 * time.Second, 5300, 5000},
 			{time.Second, 5400, 5200},
 			{time.Hour, 5500, 5400},
-			{time.Second, 7, 7 - farBack}, // ids have started again
+			{time.Second, 7, 7 - newBack}, // ids have started again
 		} {
 			time.Sleep(step.after)
 			if got := h.behind(step.highest); got != step.want {
