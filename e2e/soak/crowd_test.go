@@ -91,10 +91,11 @@ func (c *crowd) testify() []testimony {
 	return all
 }
 
-// lack is how many should have a mark and have not.
+// lack is how many should have a mark and have not. The plugin's loops are left out: those
+// that PHP has to answer wait until it has a worker for them.
 func (c *crowd) lack(m mark) (n int, who *person) {
 	for _, p := range c.persons {
-		if p.lacks(m) {
+		if p.loop == nil && p.lacks(m) {
 			n++
 			who = p
 		}

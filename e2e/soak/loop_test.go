@@ -5,6 +5,7 @@ package soak_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -94,6 +95,9 @@ func (p *person) takeLoop(text string) error {
 	if text == "" {
 		p.beginLoop()
 		return nil
+	}
+	if strings.Contains(text, "to the database") || strings.Contains(text, "a database connection") {
+		return errors.New("WordPress has lost its database") // what it says to loops that PHP held, with the status 200
 	}
 	var a struct {
 		Status json.RawMessage `json:"status"`
