@@ -46,9 +46,9 @@ func newCatchUp(h *Hub) *catchUp {
 // ask queues a question: what does a reader at from lack that one at to has?
 func (c *catchUp) ask(sub *Sub, src *source, from, to chat.Mark) {
 	var names []string
-	for _, r := range sub.refs {
-		if r.ch.src == src {
-			_, rest, _ := chat.SplitChannel(r.ch.name)
+	for i := range sub.refs {
+		if ch := sub.refs[i].ch; ch.src == src {
+			_, rest, _ := chat.SplitChannel(ch.name)
 			names = append(names, rest)
 		}
 	}

@@ -217,15 +217,15 @@ func (h *Hub) statesOf(sub *Sub, cursor string) *Delivery {
 			return nil
 		}
 	}
-	for _, r := range sub.refs {
-		if r.ch.state != nil {
-			e := r.ch.state.Events[0]
+	for i := range sub.refs {
+		if state := sub.refs[i].ch.state; state != nil {
+			e := state.Events[0]
 			e.Cursor = cursor
 			d.Events = append(d.Events, e)
 		}
 	}
-	for _, r := range sub.refs {
-		for _, n := range h.board.notes[r.ch.name] {
+	for i := range sub.refs {
+		for _, n := range h.board.notes[sub.refs[i].ch.name] {
 			if n.reaches(sub.who) {
 				d.Events = append(d.Events, n.d.Load().Events...) // never nil while it is kept
 			}
@@ -240,8 +240,8 @@ func (h *Hub) statesOf(sub *Sub, cursor string) *Delivery {
 // sources lists the sources of the subscription's channels.
 func (s *Sub) sources() []string {
 	l := late{}
-	for _, r := range s.refs {
-		l.addSource(r.ch.name)
+	for i := range s.refs {
+		l.addSource(s.refs[i].ch.name)
 	}
 	return l.sources
 }

@@ -28,7 +28,8 @@ type Sub struct {
 	gone   atomic.Bool
 }
 
-// ref is the place of a subscription in a channel's list.
+// ref is the place of a subscription in a channel's list. The place is the sender's,
+// which moves it when others leave; whoever else looks at ch must not copy it.
 type ref struct {
 	ch *channel
 	at int32
@@ -165,8 +166,8 @@ func (s *Sub) own(text string, seen *chat.Cursor) string {
 	if err != nil {
 		return text // cannot be: String wrote it
 	}
-	for _, r := range s.refs {
-		key := r.ch.src.key
+	for i := range s.refs {
+		key := s.refs[i].ch.src.key
 		m, _ := c.Mark(key)
 		had, _ := seen.Mark(key)
 		c = c.With(key, join(had, m))
@@ -178,11 +179,12 @@ func (s *Sub) own(text string, seen *chat.Cursor) string {
 // subscriber may hear, whatever the order of the channels. Hub.mu is held.
 func (h *Hub) tagOf(s *Sub) uint32 {
 	var sum uint32
-	for _, r := range s.refs {
-		if r.ch.state != nil {
-			sum += r.ch.state.tag
+	for i := range s.refs {
+		ch := s.refs[i].ch
+		if ch.state != nil {
+			sum += ch.state.tag
 		}
-		for _, n := range h.board.notes[r.ch.name] {
+		for _, n := range h.board.notes[ch.name] {
 			if n.reaches(s.who) {
 				sum += n.tag()
 			}
@@ -193,8 +195,8 @@ func (h *Hub) tagOf(s *Sub) uint32 {
 
 // on tells whether the subscription hears a channel.
 func (s *Sub) on(channel string) bool {
-	for _, r := range s.refs {
-		if r.ch.name == channel {
+	for i := range s.refs {
+		if s.refs[i].ch.name == channel {
 			return true
 		}
 	}
