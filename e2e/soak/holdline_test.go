@@ -220,7 +220,7 @@ func (h *holdline) quiesce(ctx context.Context) gauge {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	const times = 12
+	const times = 24 // at least 12 s: idle memory is given back every 10 s
 	var last []gauge
 	for {
 		g, err := h.weigh(ctx)
