@@ -189,7 +189,7 @@ func (s *speech) role(ctx context.Context, feed *Feed, v chat.Viewer, channel, n
 	party, err := feed.Speech.Speaker(ctx, v, name, as.String())
 	var refused *chat.Refusal
 	if err != nil && !errors.As(err, &refused) {
-		s.log.Warn("whether somebody may write cannot be known", "channel", channel, "error", err)
+		s.log.Debug("whether somebody may write cannot be known", "channel", channel, "error", err)
 		return chat.Party{}, refusalOf(err)
 	}
 	s.roles.put(key, role{party, refused, time.Now().Add(roleLife)})

@@ -97,7 +97,7 @@ type mischief struct {
 
 	count  map[string]int
 	marks  map[int]mark
-	fronts []time.Time // when nginx was killed
+	losses []window // in which PHP, or a killed nginx, may lose what it marks as read
 	hups   int
 	faults []string
 }
@@ -144,7 +144,7 @@ func (m *mischief) one() {
 	hup := m.rng.IntN(2) == 0
 	began := time.Now()
 	if t.name == killNginx {
-		m.fronts = append(m.fronts, began)
+		m.losses = append(m.losses, window{began.Add(-inHand), began.Add(time.Second)})
 	}
 	t.do(m.stage, m.net)
 	pass(m.ctx, lasts/2)
@@ -157,9 +157,24 @@ func (m *mischief) one() {
 		t.undo(m.stage, m.net)
 	}
 	away := time.Since(began)
+	if t.ends && t.undo != nil {
+		m.losses = append(m.losses, window{began, time.Now().Add(phpHolds)})
+	}
 	caught := m.mark(t.name, 90*time.Second)
 	m.t.Logf("%s  %-20s %5.1fs, caught up after %.1fs", time.Now().Format("15:04:05"), t.name, away.Seconds(), caught.Seconds())
 }
+
+// window is a time of the day.
+type window struct{ from, to time.Time }
+
+func (w window) has(at time.Time) bool { return at.After(w.from) && at.Before(w.to) }
+
+const (
+	// inHand is how long nginx may have an answer.
+	inHand = 3 * time.Second
+	// phpHolds is how long PHP keeps the loops that came to it while Holdline was away.
+	phpHolds = 30 * time.Second
+)
 
 // mark writes a row into every chat and waits until all who are here have it.
 func (m *mischief) mark(after string, patience time.Duration) (took time.Duration) {

@@ -271,7 +271,7 @@ func (r *run) report(j *judgement, table *table, fresh, after gauge) {
 	t.Logf(`seed %d, %v of trouble, %d clients
 %d rows of %d commits (%d rolled back, %d cut off), %d of them messages that were accepted (asked %d times)
 %d deliveries %v over %d visits; the plugin's script left out %d
-%d rows missing, %d repeated, %d resets, %d rows that a kill of MariaDB took back, %d that a killed nginx had in its hands for the plugin's loop
+%d rows missing, %d repeated, %d resets, %d rows that a kill of MariaDB took back, %d that nginx or PHP lost for the plugin's loop
 %d SIGHUPs; loose cable: %s
 strangers: %s
 
@@ -279,7 +279,7 @@ strangers: %s
 %s`, r.seed, *runFor, *size,
 		table.n, r.writers.commits.Load(), r.writers.rollbacks.Load(), r.writers.unsure.Load(), accepted, asked,
 		j.deliveries, j.byWay, j.visits, j.again,
-		j.missing, j.repeated, j.resets, j.phantoms, j.withFront,
+		j.missing, j.repeated, j.resets, j.phantoms, j.byOthers,
 		r.mischief.hups, r.net.loss, strings.Join(harm, ", "), j.lateness(r.mischief.count), weight)
 	const most = 40
 	for i, fault := range faults {

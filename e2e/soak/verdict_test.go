@@ -15,7 +15,7 @@ import (
 type judgement struct {
 	mischief                            *mischief
 	missing, repeated, phantoms, resets int
-	withFront                           int // rows that went down with nginx, see lostWithFront
+	byOthers                            int // see lostByOthers
 	deliveries, visits, again           int
 	byWay                               map[string]int
 	late                                map[string][]time.Duration
@@ -47,8 +47,8 @@ func (j *judgement) hear(t *table, w *testimony) {
 			if w.Start.IsZero() || !r.begun.After(w.Start) || seen[rowOf(r.id, r.text)] {
 				continue
 			}
-			if j.lostWithFront(w, r) {
-				j.withFront++
+			if j.lostByOthers(w, r) {
+				j.byOthers++
 			} else {
 				j.missing++
 				j.fault("%s by %s was never told row %d of chat %d, %q of %s (marked as read: %t)", w.Name, w.Way, r.id, chat, r.text, r.begun.Format("15:04:05.000"), r.read)
@@ -83,14 +83,14 @@ func (j *judgement) hear(t *table, w *testimony) {
 	}
 }
 
-// lostWithFront tells of a row that the plugin's loop was not told, whether nginx had the
-// answer in its hands when it was killed. The loop has no cursor: who answers it marks the
-// row as read, PHP at once and Holdline when the front has taken it and has not hung up.
-func (j *judgement) lostWithFront(w *testimony, r *tableRow) bool {
-	const inHand = 3 * time.Second
-	return strings.HasPrefix(w.Way, byLoop.name) && r.read && slices.ContainsFunc(j.mischief.fronts, func(at time.Time) bool {
-		return r.begun.After(at.Add(-inHand)) && r.begun.Before(at.Add(time.Second))
-	})
+// lostByOthers tells of a row that the plugin's loop was not told, whether somebody else
+// may have lost it: nginx had the answer in its hands when it was killed, or PHP answered,
+// because Holdline was away, and was killed itself, or its database. The loop has no
+// cursor: who answers it marks the row as read, PHP at once and Holdline when the front has
+// taken it and has not hung up.
+func (j *judgement) lostByOthers(w *testimony, r *tableRow) bool {
+	return strings.HasPrefix(w.Way, byLoop.name) && r.read &&
+		slices.ContainsFunc(j.mischief.losses, func(w window) bool { return w.has(r.begun) })
 }
 
 func (j *judgement) fault(format string, args ...any) {
