@@ -9,8 +9,15 @@ import (
 func TestSlackIsWhatNobodyUses(t *testing.T) {
 	const much = 64 << 20
 	block := make([]byte, much)
-	debug.FreeOSMemory()
-	if isSlack() {
+	settled := func() bool {
+		for range 20 { // other tests make garbage meanwhile
+			if debug.FreeOSMemory(); !isSlack() {
+				return true
+			}
+		}
+		return false
+	}
+	if !settled() {
 		t.Error("what is in use counts as idle")
 	}
 	runtime.KeepAlive(block)
@@ -18,8 +25,7 @@ func TestSlackIsWhatNobodyUses(t *testing.T) {
 	if !isSlack() {
 		t.Errorf("%d idle bytes are not seen", much)
 	}
-	debug.FreeOSMemory()
-	if isSlack() {
+	if !settled() {
 		t.Error("there still is something to give back")
 	}
 }
