@@ -144,7 +144,7 @@ func (m *mischief) one() {
 	hup := m.rng.IntN(2) == 0
 	began := time.Now()
 	if t.name == killNginx {
-		m.losses = append(m.losses, window{began.Add(-inHand), began.Add(time.Second)})
+		m.losses = append(m.losses, window{from: began.Add(-inHand), to: began.Add(time.Second)})
 	}
 	t.do(m.stage, m.net)
 	pass(m.ctx, lasts/2)
@@ -158,20 +158,26 @@ func (m *mischief) one() {
 	}
 	away := time.Since(began)
 	if t.ends && t.undo != nil {
-		m.losses = append(m.losses, window{began, time.Now().Add(phpHolds)})
+		m.losses = append(m.losses, window{from: began, to: time.Now().Add(phpHolds), marked: true})
 	}
 	caught := m.mark(t.name, 90*time.Second)
 	m.t.Logf("%s  %-20s %5.1fs, caught up after %.1fs", time.Now().Format("15:04:05"), t.name, away.Seconds(), caught.Seconds())
 }
 
-// window is a time of the day.
-type window struct{ from, to time.Time }
+// window is a time in which rows came that others may have lost.
+type window struct {
+	from, to time.Time
+	marked   bool // only what is marked as read
+}
 
-func (w window) has(at time.Time) bool { return at.After(w.from) && at.Before(w.to) }
+func (w window) has(r *tableRow) bool {
+	return r.begun.After(w.from) && r.begun.Before(w.to) && (r.read || !w.marked)
+}
 
 const (
-	// inHand is how long nginx may have an answer.
-	inHand = 3 * time.Second
+	// inHand is how old a row may be that nginx has in its hands: Holdline may have been
+	// away before, and has told then what came meanwhile.
+	inHand = 15 * time.Second
 	// phpHolds is how long PHP keeps the loops that came to it while Holdline was away.
 	phpHolds = 30 * time.Second
 )

@@ -87,10 +87,10 @@ func (j *judgement) hear(t *table, w *testimony) {
 // may have lost it: nginx had the answer in its hands when it was killed, or PHP answered,
 // because Holdline was away, and was killed itself, or its database. The loop has no
 // cursor: who answers it marks the row as read, PHP at once and Holdline when the front has
-// taken it and has not hung up.
+// taken it and has not hung up; where WordPress is away as well, that mark may get lost.
 func (j *judgement) lostByOthers(w *testimony, r *tableRow) bool {
-	return strings.HasPrefix(w.Way, byLoop.name) && r.read &&
-		slices.ContainsFunc(j.mischief.losses, func(w window) bool { return w.has(r.begun) })
+	return strings.HasPrefix(w.Way, byLoop.name) &&
+		slices.ContainsFunc(j.mischief.losses, func(loss window) bool { return loss.has(r) })
 }
 
 func (j *judgement) fault(format string, args ...any) {
