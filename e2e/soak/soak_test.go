@@ -22,6 +22,7 @@ var (
 	runFor  = flag.Duration("soak.for", 3*time.Minute, "how long there is trouble")
 	size    = flag.Int("soak.clients", 300, "how many clients behave well")
 	seed    = flag.Uint64("soak.seed", 0, "what is done in which order; 0 is a new one")
+	loops   = flag.Bool("soak.loops", true, "judge what the plugin's own loops were told, too")
 	race    = flag.Bool("soak.race", false, "build Holdline with the race detector; then the heap is judged instead of the resident memory")
 	only    = flag.String("soak.only", "", "these troubles alone, by name and with commas between; to look at one more closely")
 	useFile = flag.String("soak.program", "", "test this holdline instead of the checkout's")
@@ -271,7 +272,7 @@ func (r *run) report(j *judgement, table *table, fresh, after gauge) {
 	t.Logf(`seed %d, %v of trouble, %d clients
 %d rows of %d commits (%d rolled back, %d cut off), %d of them messages that were accepted (asked %d times)
 %d deliveries %v over %d visits; the plugin's script left out %d
-%d rows missing, %d repeated, %d resets, %d rows that a kill of MariaDB took back, %d that nginx or PHP lost for the plugin's loop
+%d rows missing, %d repeated, %d resets, %d rows that a kill of MariaDB took back, %d that nginx or PHP lost for the plugin's loop, %d that its loops lack and that are not judged
 %d SIGHUPs; loose cable: %s
 strangers: %s
 
@@ -279,7 +280,7 @@ strangers: %s
 %s`, r.seed, *runFor, *size,
 		table.n, r.writers.commits.Load(), r.writers.rollbacks.Load(), r.writers.unsure.Load(), accepted, asked,
 		j.deliveries, j.byWay, j.visits, j.again,
-		j.missing, j.repeated, j.resets, j.phantoms, j.byOthers,
+		j.missing, j.repeated, j.resets, j.phantoms, j.byOthers, j.unjudged,
 		r.mischief.hups, r.net.loss, strings.Join(harm, ", "), j.lateness(r.mischief.count), weight)
 	const most = 40
 	for i, fault := range faults {

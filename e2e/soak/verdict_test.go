@@ -16,6 +16,7 @@ type judgement struct {
 	mischief                            *mischief
 	missing, repeated, phantoms, resets int
 	byOthers                            int // see lostByOthers
+	unjudged                            int // of the plugin's loops
 	deliveries, visits, again           int
 	byWay                               map[string]int
 	late                                map[string][]time.Duration
@@ -47,9 +48,12 @@ func (j *judgement) hear(t *table, w *testimony) {
 			if w.Start.IsZero() || !r.begun.After(w.Start) || seen[rowOf(r.id, r.text)] {
 				continue
 			}
-			if j.lostByOthers(w, r) {
+			switch {
+			case j.lostByOthers(w, r):
 				j.byOthers++
-			} else {
+			case !*loops && isLoop(w):
+				j.unjudged++
+			default:
 				j.missing++
 				j.fault("%s by %s was never told row %d of chat %d, %q of %s (marked as read: %t)", w.Name, w.Way, r.id, chat, r.text, r.begun.Format("15:04:05.000"), r.read)
 			}
@@ -89,9 +93,10 @@ func (j *judgement) hear(t *table, w *testimony) {
 // cursor: who answers it marks the row as read, PHP at once and Holdline when the front has
 // taken it and has not hung up; where WordPress is away as well, that mark may get lost.
 func (j *judgement) lostByOthers(w *testimony, r *tableRow) bool {
-	return strings.HasPrefix(w.Way, byLoop.name) &&
-		slices.ContainsFunc(j.mischief.losses, func(loss window) bool { return loss.has(r) })
+	return isLoop(w) && slices.ContainsFunc(j.mischief.losses, func(loss window) bool { return loss.has(r) })
 }
+
+func isLoop(w *testimony) bool { return strings.HasPrefix(w.Way, byLoop.name) }
 
 func (j *judgement) fault(format string, args ...any) {
 	j.faults = append(j.faults, fmt.Sprintf(format, args...))
