@@ -29,26 +29,7 @@ var (
 	program string                // the built holdline
 )
 
-func TestMain(m *testing.M) {
-	code, err := runTests(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func runTests(m *testing.M) (code int, err error) {
-	dir, err := os.MkdirTemp("", "hl")
-	if err != nil {
-		return 1, err
-	}
-	defer os.RemoveAll(dir)
-	if program, err = backstage.Build(dir); err != nil {
-		return 1, err
-	}
-	return mariadbtest.Main(m, &server, nil), nil
-}
+func TestMain(m *testing.M) { os.Exit(backstage.Main(m, &server, &program, nil)) }
 
 // stage is a machine as a page takes it for granted: WordPress's folder and
 // database, and nothing of Holdline's but the program.

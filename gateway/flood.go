@@ -60,7 +60,8 @@ type slot struct {
 	gate     *gate
 	from     netip.Addr // the zero one for who has no limit of an address
 	returned bool
-	held     int // requests of HTTP/2 that are held; while there are any, it does not count
+	asks     bool // it may send a request at any moment: it is new, or kept alive
+	held     int  // requests of HTTP/2 that are held; while there are any, it does not count
 	gone     bool
 }
 
@@ -83,6 +84,18 @@ func (g *gate) open() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.fresh + g.returned
+}
+
+// askers is how many connections may send a request at any moment.
+func (g *gate) askers() (n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, s := range g.slots {
+		if s.asks {
+			n++
+		}
+	}
+	return n
 }
 
 // listener lets connections from outside in as long as there is room.
@@ -155,7 +168,7 @@ func (g *gate) enter(conn net.Conn, returned bool) (tooMuch string) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	s := &slot{gate: g, returned: returned}
+	s := &slot{gate: g, returned: returned, asks: true}
 	if !g.trusts(remote) {
 		from, _ := netip.ParseAddrPort(remote)
 		s.from = household(from.Addr())
@@ -203,15 +216,16 @@ func (s *slot) count(by int) {
 	}
 }
 
-// state is for http.Server.ConnState: it ends what enter began.
+// state is for http.Server.ConnState: it knows who may ask, and ends what enter began.
 func (g *gate) state(conn net.Conn, to http.ConnState) {
-	if to != http.StateClosed && to != http.StateHijacked {
-		return
-	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s, key := g.find(conn)
 	if s == nil {
+		return
+	}
+	s.asks = to == http.StateNew || to == http.StateIdle
+	if to != http.StateClosed && to != http.StateHijacked {
 		return
 	}
 	delete(g.slots, key)

@@ -92,7 +92,6 @@ type Gateway struct {
 	reloading sync.Mutex
 	serving   chan struct{} // closed when both doors have been opened
 	opened    sync.Once
-	idle      idlers      // of the public server
 	suspended atomic.Bool // another process may have what this one had
 	draining  atomic.Bool
 }
@@ -283,13 +282,6 @@ func (g *Gateway) server() *http.Server {
 	s.Protocols.SetHTTP1(true)
 	s.Protocols.SetUnencryptedHTTP2(true) // proxies that speak h2c
 	g.front.prepare(s)
-	tell := s.ConnState
-	s.ConnState = func(c net.Conn, state http.ConnState) {
-		g.idle.note(c, state)
-		if tell != nil {
-			tell(c, state)
-		}
-	}
 	return s
 }
 

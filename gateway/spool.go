@@ -142,18 +142,14 @@ func (g *Gateway) openSpool(env func(string) (string, bool)) (*spool.Spool, erro
 	opt := spool.Options{
 		Logger: g.log, Sync: sync, MaxBytes: int64(g.cfg.Spool.MaxBytes), MaxBody: maxSpooled, Remember: remembered,
 	}
-	errs := []error{errors.New("no folder for messages: set spool.dir or state_dir to one that this process may write to")}
-	for _, dir := range dirs {
-		s, err := spool.Open(dir, opt)
-		if err == nil {
-			return s, nil
-		}
-		if errors.Is(err, spool.ErrLocked) {
-			return nil, fmt.Errorf("another Holdline of this site has the messages; one of them has to be stopped, or needs a spool.dir of its own: %w", err)
-		}
-		errs = append(errs, err)
+	disk, err := openFirst(dirs, func(dir string) (*spool.Spool, error) { return spool.Open(dir, opt) }, spool.ErrLocked)
+	switch {
+	case errors.Is(err, spool.ErrLocked):
+		return nil, fmt.Errorf("another Holdline of this site has the messages; one of them has to be stopped, or needs a spool.dir of its own: %w", err)
+	case err != nil:
+		return nil, fmt.Errorf("no folder for messages: set spool.dir or state_dir to one that this process may write to\n%w", err)
 	}
-	return nil, errors.Join(errs...)
+	return disk, nil
 }
 
 // remembered is how long a message is known after it was stored: a browser that

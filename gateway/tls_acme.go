@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -67,16 +66,14 @@ func newACME(cfg config.Config, env func(string) (string, bool), log *slog.Logge
 // acmeFolder makes a folder that only we can read in the first place where that
 // works.
 func acmeFolder(states []string) (string, error) {
-	errs := []error{errors.New("tls.acme_domains needs a folder for the certificates: set state_dir to one that Holdline may write to")}
-	for _, state := range states {
+	path, err := openFirst(states, func(state string) (string, error) {
 		path := filepath.Join(state, "acme")
-		err := os.MkdirAll(path, 0o700)
-		if err == nil {
-			return path, nil
-		}
-		errs = append(errs, err)
+		return path, os.MkdirAll(path, 0o700)
+	}, nil)
+	if err != nil {
+		return "", fmt.Errorf("tls.acme_domains needs a folder for the certificates: set state_dir to one that Holdline may write to\n%w", err)
 	}
-	return "", errors.Join(errs...)
+	return path, nil
 }
 
 // newManager makes autocert's part. Its connections to the CA end with ctx:

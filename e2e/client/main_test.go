@@ -3,7 +3,6 @@
 package client
 
 import (
-	"fmt"
 	"os"
 	"testing"
 
@@ -17,23 +16,4 @@ var (
 	program  string
 )
 
-func TestMain(m *testing.M) {
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func run(m *testing.M) (code int, err error) {
-	dir, err := os.MkdirTemp("", "hl")
-	if err != nil {
-		return 1, err
-	}
-	defer os.RemoveAll(dir)
-	if program, err = backstage.Build(dir); err != nil {
-		return 1, err
-	}
-	return mariadbtest.Main(m, &database, downWordPress), nil
-}
+func TestMain(m *testing.M) { os.Exit(backstage.Main(m, &database, &program, downWordPress)) }
