@@ -3,6 +3,8 @@ package spool
 import (
 	"cmp"
 	"container/heap"
+	"crypto/sha256"
+	"encoding/binary"
 	"time"
 )
 
@@ -103,31 +105,46 @@ type fate struct {
 	state State
 }
 
-// memory knows the fates of client ids for a while, and never of more than max.
+// memory knows the fates of client ids for a while, and never of more than max. There
+// may be 100,000 of them, so it has their fingerprints in place of their names.
 type memory struct {
 	window time.Duration
 	max    int
-	fates  map[key]fate
-	order  []key // oldest first from index old on; a key is there once
+	fates  map[fingerprint]fate
+	order  []fingerprint // oldest first from index old on; each is there once
 	old    int
 }
 
+// fingerprint stands for a key: half a SHA-256, so that nobody can make two that
+// are the same, and with it a message that is taken for one that is stored.
+type fingerprint [16]byte
+
+func (k key) fingerprint() (f fingerprint) {
+	text := make([]byte, 0, 128)
+	text = binary.AppendUvarint(text, uint64(len(k.lane)))
+	text = append(append(text, k.lane...), k.id...)
+	sum := sha256.Sum256(text)
+	copy(f[:], sum[:])
+	return f
+}
+
 func newMemory(window time.Duration, limit int) memory {
-	return memory{window: window, max: limit, fates: make(map[key]fate)}
+	return memory{window: window, max: limit, fates: make(map[fingerprint]fate)}
 }
 
 func (m *memory) get(k key, now time.Time) (fate, bool) {
-	f, ok := m.fates[k]
+	f, ok := m.fates[k.fingerprint()]
 	return f, ok && now.UnixNano()-f.at < int64(m.window)
 }
 
 // put remembers. A key that is known keeps its turn to be forgotten, which
 // happens only when its window is over.
 func (m *memory) put(k key, f fate) {
-	if _, known := m.fates[k]; !known {
-		m.order = append(m.order, k)
+	name := k.fingerprint()
+	if _, known := m.fates[name]; !known {
+		m.order = append(m.order, name)
 	}
-	m.fates[k] = f
+	m.fates[name] = f
 	for len(m.fates) > m.max {
 		m.forgetOldest()
 	}
@@ -141,11 +158,9 @@ func (m *memory) expire(now time.Time) {
 
 func (m *memory) forgetOldest() {
 	delete(m.fates, m.order[m.old])
-	m.order[m.old] = key{}
 	m.old++
 	if m.old > len(m.order)/2 {
 		n := copy(m.order, m.order[m.old:])
-		clear(m.order[n:])
 		m.order, m.old = m.order[:n], 0
 	}
 }

@@ -10,8 +10,8 @@
 // that repeats a send after a lost answer gets the first one's fate and no second
 // record.
 //
-// Bodies stay on disk: memory is some 300 bytes for each waiting or remembered
-// record, whatever its size.
+// Bodies stay on disk: memory is some 300 bytes for each waiting record and 100 for
+// each remembered one, whatever its size.
 package spool
 
 import (
