@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"time"
 
@@ -227,22 +226,6 @@ func (d *Desk) suppose(key string, base, next LoopCursor, delivered []int64) {
 		},
 		mark: func() { d.mark(delivered) },
 	})
-}
-
-// joined is the position after a request that began at base and has come to
-// next, where another request of the same client may have come to c meanwhile:
-// a browser asks again when a proxy has cut its line, and the first request is
-// not always seen to be over. What either got the client has. Only when ids
-// have started again next counts alone.
-func (c LoopCursor) joined(base, next LoopCursor) LoopCursor {
-	if !c.known || next.seen < base.seen {
-		return next
-	}
-	seen := max(c.seen, next.seen)
-	given := slices.Concat(c.given, next.given)
-	slices.Sort(given)
-	given = slices.DeleteFunc(slices.Compact(given), func(id int64) bool { return id <= seen-farBack })
-	return LoopCursor{known: true, seen: seen, given: given}
 }
 
 // write hands on what PHP would have written.

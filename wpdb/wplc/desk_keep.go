@@ -70,13 +70,15 @@ func (p position) moved(base, next LoopCursor, delivered []int64) position {
 }
 
 // positionVersion is the first byte of a kept position. Then come varints: the time
-// (Unix ms), seen, and given and told as their numbers and their distances from seen.
-const positionVersion = 1
+// (Unix ms), seen, the distance of settled from it, and given and told as their numbers
+// and their distances.
+const positionVersion = 2
 
 func (p position) append(b []byte) []byte {
 	b = append(b, positionVersion)
 	b = binary.AppendVarint(b, p.at.UnixMilli())
 	b = binary.AppendVarint(b, p.seen)
+	b = binary.AppendVarint(b, p.seen-p.settled)
 	for _, ids := range [][]int64{p.given, p.told} {
 		b = binary.AppendUvarint(b, uint64(len(ids)))
 		for _, id := range ids {
@@ -119,7 +121,9 @@ func parsePosition(b []byte) (p position, err error) {
 		return ids
 	}
 	p.known, p.at = true, time.UnixMilli(number())
-	if p.seen = number(); p.seen < 0 {
+	p.seen = number()
+	p.settled = p.seen - number()
+	if p.settled < 0 || p.settled > p.seen {
 		err = errKept
 	}
 	p.given = list(farBack + maxUnread)

@@ -14,8 +14,7 @@ import (
 const (
 	lookBack = 64          // so many at the least …
 	lateness = time.Minute // … and all that were new in this time, as tail.gap_window has it …
-	farBack  = 4096        // … but no more than these …
-	newBack  = 1024        // … and these while nobody knows how many were new
+	farBack  = 4096        // … but no more than these
 )
 
 // horizon knows behind which id no row becomes visible any more. The zero value is
@@ -31,13 +30,14 @@ type sighting struct {
 	highest int64
 }
 
-// behind is the highest id of one to two minutes ago. It is told that of now.
+// behind is the highest id of one to two minutes ago. It is told that of now. After the
+// start nobody knows it, and it is as far away as may be.
 func (h *horizon) behind(highest int64) int64 {
 	now := time.Now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.old.at.IsZero() || highest < h.old.highest { // the start, or ids have started again
-		h.old, h.young = sighting{now, highest - newBack}, sighting{now, highest}
+		h.old, h.young = sighting{now, max(0, highest-farBack)}, sighting{now, highest}
 	}
 	if now.Sub(h.young.at) >= lateness {
 		h.old, h.young = h.young, sighting{now, highest}
@@ -47,22 +47,52 @@ func (h *horizon) behind(highest int64) int64 {
 
 // LoopCursor is how far a client of a chat's loop has got. The zero value is not
 // known: such a client gets what is marked unread, as from PHP. It is a value.
+//
+// What may still become visible behind it is counted from when the client last
+// looked: it may come back long after that, to another process.
 type LoopCursor struct {
-	known bool
-	seen  int64   // every id up to here was looked at …
-	given []int64 // … and of the last of them these were handed out
+	known   bool
+	seen    int64   // every id up to here was looked at …
+	settled int64   // … up to here when no row could become visible any more …
+	given   []int64 // … and of those behind it these were handed out
 }
 
-// past is the cursor after rows were handed out and all up to seen was looked at. Behind
-// horizon, or lookBack ids if that is further, nothing comes any more.
-func (c LoopCursor) past(seen int64, rows []record, horizon int64) LoopCursor {
-	given := slices.Clone(c.given)
+// floor is the id up to which nothing is read again.
+func (c LoopCursor) floor() int64 { return min(c.seen-lookBack, max(c.settled, c.seen-farBack)) }
+
+// past is the cursor after rows were handed out and all up to seen was looked at, of
+// which nothing becomes visible any more up to settled.
+func (c LoopCursor) past(seen, settled int64, rows []record) LoopCursor {
+	next := LoopCursor{known: true, seen: seen, settled: max(c.settled, settled), given: slices.Clone(c.given)}
 	for i := range rows {
-		given = append(given, rows[i].id)
-		seen = max(seen, rows[i].id)
+		next.given = append(next.given, rows[i].id)
+		next.seen = max(next.seen, rows[i].id)
 	}
-	given = slices.DeleteFunc(given, func(id int64) bool { return id <= min(seen-lookBack, max(horizon, seen-farBack)) })
-	return LoopCursor{known: true, seen: seen, given: given}
+	next.drop()
+	return next
+}
+
+// joined is the position after a request that began at base and has come to
+// next, where another request of the same client may have come to c meanwhile:
+// a browser asks again when a proxy has cut its line, and the first request is
+// not always seen to be over. What either got the client has. Only when ids
+// have started again next counts alone.
+func (c LoopCursor) joined(base, next LoopCursor) LoopCursor {
+	if !c.known || next.seen < base.seen {
+		return next
+	}
+	both := LoopCursor{known: true, seen: max(c.seen, next.seen), settled: max(c.settled, next.settled)}
+	both.given = slices.Concat(c.given, next.given)
+	slices.Sort(both.given)
+	both.given = slices.Compact(both.given)
+	both.drop()
+	return both
+}
+
+// drop forgets of the rows handed out those that are not read again.
+func (c *LoopCursor) drop() {
+	floor := c.floor()
+	c.given = slices.DeleteFunc(c.given, func(id int64) bool { return id <= floor })
 }
 
 // unread reads the messages of some kinds that the client has not got, oldest
@@ -82,8 +112,8 @@ func (r *round) unread(ctx context.Context, highest int64, strict bool, kinds ..
 	if !c.known {
 		herd = &r.s.newcomers // their query takes much longer
 	}
-	behind := r.s.horizon.behind(highest)
-	ask := unreadOf{chat: r.l.CID, cursor: c, back: c.seen - behind, strict: strict, kinds: kinds}
+	settled := r.s.horizon.behind(highest)
+	ask := unreadOf{chat: r.l.CID, cursor: c, strict: strict, kinds: kinds}
 	found, err := herd.ask(ctx, ask, r.patient, func(ctx context.Context, all []unreadOf) ([]portion, error) {
 		return r.s.readUnread(ctx, r.q, all)
 	})
@@ -91,9 +121,9 @@ func (r *round) unread(ctx context.Context, highest int64, strict bool, kinds ..
 		return nil, err
 	}
 	if found.more {
-		highest = found.last
+		highest, settled = found.last, min(found.last, settled)
 	}
-	r.answer.Cursor = c.past(max(c.seen, highest), found.rows, behind)
+	r.answer.Cursor = c.past(max(c.seen, highest), settled, found.rows)
 	if len(found.rows) == 0 {
 		r.st.Cursor = r.answer.Cursor // nothing that could get lost
 	}
@@ -123,7 +153,7 @@ func (r *round) history(ctx context.Context, highest int64, query string, origin
 		return nil, err
 	}
 	rows := found.rows
-	r.answer.Cursor = LoopCursor{}.past(highest, rows, r.s.horizon.behind(highest))
+	r.answer.Cursor = LoopCursor{}.past(highest, r.s.horizon.behind(highest), rows)
 	rows = slices.DeleteFunc(rows, func(m record) bool { return m.private() })
 	byTime(rows)
 	for i := range rows {

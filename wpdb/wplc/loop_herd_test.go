@@ -181,7 +181,7 @@ func TestOneQueryForManyClients(t *testing.T) {
 	exec(t, root, "INSERT INTO wp_wplc_chat_msgs SELECT "+fmt.Sprint(manyRows)+" + seq, 1000 + seq, 'x', 'y', '2019-03-19 11:00:00', 0, 1, '', '', 0, 0 FROM seq_1_to_50")
 	var asks []unreadOf
 	for i := range int64(herdSize) {
-		asks = append(asks, unreadOf{chat: 1001 + i, cursor: LoopCursor{known: true, seen: manyRows - i%40, given: []int64{manyRows + 7}}, kinds: []int64{noteForVisitor, fromAgent}})
+		asks = append(asks, unreadOf{chat: 1001 + i, cursor: LoopCursor{known: true, seen: manyRows - i%40, settled: manyRows - 100, given: []int64{manyRows + 7}}, kinds: []int64{noteForVisitor, fromAgent}})
 	}
 	var portions []portion
 	all, next := handlerReads(t, site, func(t *testing.T) {
@@ -245,7 +245,7 @@ func TestTheConditionIsTheWish(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, strict := range []bool{false, true} {
-		for _, c := range []LoopCursor{{}, {known: true}, {known: true, seen: 150, given: []int64{149, 150, 100}}, {known: true, seen: 999}} {
+		for _, c := range []LoopCursor{{}, {known: true}, {known: true, seen: 150, given: []int64{149, 150, 100}}, {known: true, seen: 250, settled: 40}, {known: true, seen: 250, settled: 249}, {known: true, seen: 999}} {
 			u := unreadOf{chat: 42, cursor: c, strict: strict, kinds: []int64{noteForVisitor, fromAgent}}
 			found, err := s.messages(t.Context(), site, u.condition()+" ORDER BY `id`", 1000)
 			if err != nil {

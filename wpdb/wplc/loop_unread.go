@@ -23,8 +23,7 @@ const (
 type unreadOf struct {
 	chat   int64
 	cursor LoopCursor
-	back   int64 // ids that are read again, if more than lookBack
-	strict bool  // the read flag decides
+	strict bool // the read flag decides
 	kinds  []int64
 }
 
@@ -81,9 +80,6 @@ func (u *unreadOf) portion(found portion) portion {
 	return mine
 }
 
-// floor is the id behind which nothing is read again.
-func (u *unreadOf) floor() int64 { return u.cursor.seen - min(max(lookBack, u.back), farBack) }
-
 // condition selects what wants takes, but for private rows. All that is in it are
 // numbers of our own; ranges of the primary key come out of it unless the client
 // is not known.
@@ -92,7 +88,7 @@ func (u *unreadOf) condition() string {
 	b = append(append(append(b, " AND `originates` IN ("...), numbers(u.kinds)...), ')')
 	c := u.cursor
 	if c.known {
-		b = strconv.AppendInt(append(b, " AND `id` > "...), u.floor(), 10)
+		b = strconv.AppendInt(append(b, " AND `id` > "...), c.floor(), 10)
 	}
 	if u.strict || !c.known {
 		b = append(b, " AND `status` = 0"...)
@@ -108,7 +104,7 @@ func (u *unreadOf) condition() string {
 func (u *unreadOf) wants(m *record) bool {
 	c := u.cursor
 	return m.chat == u.chat && slices.Contains(u.kinds, m.originates) && !m.private() &&
-		(!c.known || m.id > u.floor()) &&
+		(!c.known || m.id > c.floor()) &&
 		(m.status == 0 || c.known && !u.strict && m.id > c.seen) &&
 		!slices.Contains(c.given, m.id)
 }
