@@ -154,7 +154,13 @@ func (g *gaps) settle(asked, inFlight []int64) {
 func (g *gaps) marks() []int64 {
 	if !g.fresh {
 		g.fresh = true
-		g.open = nil
+		n := 0
+		for _, e := range g.list {
+			if !e.settled {
+				n++
+			}
+		}
+		g.open = slices.Grow([]int64(nil), n) // to the point: thousands of events in memory share some hundreds of them
 		for _, e := range g.list {
 			if !e.settled {
 				g.open = append(g.open, e.id)

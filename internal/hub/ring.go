@@ -20,6 +20,7 @@ const (
 type ring struct {
 	floor   chat.Mark
 	entries []ringEntry
+	packed  int // of the oldest; see pack
 	bytes   int
 }
 
@@ -49,6 +50,7 @@ func (r *ring) append(ds []*Delivery) {
 		}
 	}
 	r.trim()
+	r.pack()
 }
 
 // trim drops the oldest entries beyond the bounds.
@@ -74,6 +76,7 @@ func (r *ring) drop(n int) {
 	// Deleting at the front moves 4096 small entries; it happens once per batch
 	// and keeps no dropped delivery reachable.
 	r.entries = slices.Delete(r.entries, 0, n)
+	r.packed = max(0, r.packed-n)
 }
 
 // covers tells whether every row that a reader at from lacks is in the ring, as
@@ -130,7 +133,9 @@ func (r *ring) backfill(from chat.Mark, rows []chat.Event, cursor func(chat.Mark
 		older = append(older, ringEntry{e.ID, e.Mark.Last, d})
 		r.bytes += d.size()
 	}
+	pack(older)
 	r.entries = append(older, r.entries...)
+	r.packed += len(older)
 }
 
 // between is the mark of a reader that stood at from and has been given, in
