@@ -129,14 +129,19 @@ func (h *holdline) signal(s syscall.Signal) {
 	}
 }
 
-// gauge is what a process weighs.
+// gauge is what a process weighs. Of its resident memory, Files are the pages of the
+// program that were used, Spans what the heap takes for its objects, and Runtime is what
+// Go needs besides, of which not all is resident.
 type gauge struct {
 	Memory, Heap, Descriptors, Goroutines, Held float64
+
+	Files, Spans, Idle, Stacks, Runtime float64
 }
 
 // weigh asks it for its numbers after a garbage collection.
 func (h *holdline) weigh(ctx context.Context) (gauge, error) {
-	if _, err := h.ask(ctx, "/debug/pprof/heap?gc=1"); err != nil {
+	// As text, which makes little garbage of its own.
+	if _, err := h.ask(ctx, "/debug/pprof/heap?gc=1&debug=1"); err != nil {
 		return gauge{}, err
 	}
 	text, err := h.ask(ctx, "/metrics")
@@ -144,21 +149,42 @@ func (h *holdline) weigh(ctx context.Context) (gauge, error) {
 		return gauge{}, err
 	}
 	var g gauge
+	var released float64
 	lines := bufio.NewScanner(strings.NewReader(text))
 	for lines.Scan() {
 		name, value, _ := strings.Cut(lines.Text(), " ")
 		to := map[string]*float64{
 			"process_resident_memory_bytes": &g.Memory, "go_memstats_heap_alloc_bytes": &g.Heap,
+			"go_memstats_heap_inuse_bytes": &g.Spans, "go_memstats_heap_idle_bytes": &g.Idle, "go_memstats_heap_released_bytes": &released,
+			"go_memstats_stack_inuse_bytes": &g.Stacks,
+			"go_memstats_mspan_sys_bytes":   &g.Runtime, "go_memstats_gc_sys_bytes": &g.Runtime,
+			"go_memstats_buck_hash_sys_bytes": &g.Runtime, "go_memstats_other_sys_bytes": &g.Runtime,
 			"process_open_fds": &g.Descriptors, "go_goroutines": &g.Goroutines, "holdline_connections_held": &g.Held,
 		}[name]
 		if to == nil {
 			continue
 		}
-		if *to, err = strconv.ParseFloat(value, 64); err != nil {
+		n, err := strconv.ParseFloat(value, 64)
+		if err != nil {
 			return gauge{}, fmt.Errorf("read %s: %w", name, err)
 		}
+		*to += n
 	}
-	return g, nil
+	g.Idle -= released
+	g.Files, err = h.files()
+	return g, err
+}
+
+// files is what of the resident memory is mapped from files, in bytes.
+func (h *holdline) files() (float64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", h.pid))
+	if err != nil {
+		return 0, err
+	}
+	var kilobytes float64
+	_, rest, _ := strings.Cut(string(text), "\nRssFile:")
+	_, err = fmt.Sscan(rest, &kilobytes)
+	return kilobytes * 1024, err
 }
 
 // profile keeps what its memory is made of, for whoever has to find out.
@@ -168,6 +194,8 @@ func (h *holdline) profile(ctx context.Context, name string) {
 	if err == nil {
 		err = os.WriteFile(filepath.Join(h.dir, name+".heap"), []byte(text), 0o600)
 	}
+	maps, wrong := os.ReadFile(fmt.Sprintf("/proc/%d/smaps", h.pid))
+	err = errors.Join(err, wrong, os.WriteFile(filepath.Join(h.dir, name+".smaps"), maps, 0o600))
 	if err != nil {
 		h.t.Error(err)
 	}
@@ -245,6 +273,11 @@ func spread(all []gauge) (least, median, most gauge) {
 		func(g *gauge) *float64 { return &g.Descriptors },
 		func(g *gauge) *float64 { return &g.Goroutines },
 		func(g *gauge) *float64 { return &g.Held },
+		func(g *gauge) *float64 { return &g.Files },
+		func(g *gauge) *float64 { return &g.Spans },
+		func(g *gauge) *float64 { return &g.Idle },
+		func(g *gauge) *float64 { return &g.Stacks },
+		func(g *gauge) *float64 { return &g.Runtime },
 	} {
 		var values []float64
 		for i := range all {

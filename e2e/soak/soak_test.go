@@ -22,7 +22,6 @@ var (
 	runFor  = flag.Duration("soak.for", 3*time.Minute, "how long there is trouble")
 	size    = flag.Int("soak.clients", 300, "how many clients behave well")
 	seed    = flag.Uint64("soak.seed", 0, "what is done in which order; 0 is a new one")
-	loops   = flag.Bool("soak.loops", true, "judge what the plugin's own loops were told, too")
 	race    = flag.Bool("soak.race", false, "build Holdline with the race detector; then the heap is judged instead of the resident memory")
 	only    = flag.String("soak.only", "", "these troubles alone, by name and with commas between; to look at one more closely")
 	useFile = flag.String("soak.program", "", "test this holdline instead of the checkout's")
@@ -121,20 +120,33 @@ func (r *run) writersDB() *sql.DB {
 }
 
 // fresh weighs a new process on the same tables and the same state, after the same clients
-// have come, have been told many rows, and have left: what Holdline keeps by design, such
-// as its ring of the newest rows, it has then. What the other has more came with the day.
+// have come, have been told many rows, and have left, and that three times, twice all at
+// once as after a cut: what Holdline keeps by design, such as its ring of the newest rows,
+// it has then, and what Go's runtime keeps of a heap that was as large. What the other has
+// more came with the day.
 func (r *run) fresh() gauge {
 	r.t.Helper()
 	r.holdline.stop()
 	r.holdline.start(r.ctx)
-	r.crowd.move(r.ctx, arrival)
-	r.net.move()
-	pass(r.ctx, arrival+2*time.Second)
-	r.must(r.writers.flood(r.ctx, 6000))
-	pass(r.ctx, 5*time.Second)
-	r.crowd.disperse()
-	r.net.disperse()
+	for _, over := range []time.Duration{arrival, 0, 0} {
+		r.crowd.move(r.ctx, over)
+		r.net.move()
+		pass(r.ctx, arrival+2*time.Second)
+		r.hurry(2000)
+		pass(r.ctx, 5*time.Second)
+		r.crowd.disperse()
+		r.net.disperse()
+	}
 	return r.holdline.quiesce(r.ctx)
+}
+
+// hurry writes as many rows as in minutes of the day, with as many transactions open.
+func (r *run) hurry(rows int) {
+	const haste, each = 10, 2 // rows of a transaction, roundly
+	r.writers.haste = haste
+	ctx, cancel := context.WithTimeout(r.ctx, time.Duration(float64(rows)/each/r.writers.rate/haste*float64(time.Second)))
+	defer cancel()
+	r.writers.run(ctx)
 }
 
 func (r *run) fronts() []string { return []string{r.site.URL, r.direct()} }
@@ -272,7 +284,7 @@ func (r *run) report(j *judgement, table *table, fresh, after gauge) {
 	t.Logf(`seed %d, %v of trouble, %d clients
 %d rows of %d commits (%d rolled back, %d cut off), %d of them messages that were accepted (asked %d times)
 %d deliveries %v over %d visits; the plugin's script left out %d
-%d rows missing, %d repeated, %d resets, %d rows that a kill of MariaDB took back, %d that nginx or PHP lost for the plugin's loop, %d that its loops lack and that are not judged
+%d rows missing, %d repeated, %d resets, %d rows that a kill of MariaDB took back, %d that nginx or PHP lost for the plugin's loop
 %d SIGHUPs; loose cable: %s
 strangers: %s
 
@@ -280,7 +292,7 @@ strangers: %s
 %s`, r.seed, *runFor, *size,
 		table.n, r.writers.commits.Load(), r.writers.rollbacks.Load(), r.writers.unsure.Load(), accepted, asked,
 		j.deliveries, j.byWay, j.visits, j.again,
-		j.missing, j.repeated, j.resets, j.phantoms, j.byOthers, j.unjudged,
+		j.missing, j.repeated, j.resets, j.phantoms, j.byOthers,
 		r.mischief.hups, r.net.loss, strings.Join(harm, ", "), j.lateness(r.mischief.count), weight)
 	const most = 40
 	for i, fault := range faults {

@@ -16,7 +16,6 @@ type judgement struct {
 	mischief                            *mischief
 	missing, repeated, phantoms, resets int
 	byOthers                            int // see lostByOthers
-	unjudged                            int // of the plugin's loops
 	deliveries, visits, again           int
 	byWay                               map[string]int
 	late                                map[string][]time.Duration
@@ -48,12 +47,9 @@ func (j *judgement) hear(t *table, w *testimony) {
 			if w.Start.IsZero() || !r.begun.After(w.Start) || seen[rowOf(r.id, r.text)] {
 				continue
 			}
-			switch {
-			case j.lostByOthers(w, r):
+			if j.lostByOthers(w, r) {
 				j.byOthers++
-			case !*loops && isLoop(w):
-				j.unjudged++
-			default:
+			} else {
 				j.missing++
 				j.fault("%s by %s was never told row %d of chat %d, %q of %s (marked as read: %t)", w.Name, w.Way, r.id, chat, r.text, r.begun.Format("15:04:05.000"), r.read)
 			}
@@ -155,5 +151,8 @@ func compare(before, after gauge, race bool) (text string, faults []string) {
 			faults = append(faults, fmt.Sprintf("%s: a fresh process has %.1f, the one that lived %.1f %s", c.what, c.was, c.is, c.unit))
 		}
 	}
-	return text, faults
+	detail := func(g gauge) string {
+		return fmt.Sprintf("the program's pages %.1f, spans of the heap %.1f, idle %.1f, stacks %.1f, Go's own %.1f MB", g.Files/1e6, g.Spans/1e6, g.Idle/1e6, g.Stacks/1e6, g.Runtime/1e6)
+	}
+	return text + "of it fresh: " + detail(before) + "\nof it lived: " + detail(after), faults
 }

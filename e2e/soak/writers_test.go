@@ -24,6 +24,7 @@ type writers struct {
 	chats  []int64
 	rng    *rand.Rand
 	rate   float64 // transactions a second
+	haste  float64 // so many times as fast, with as many transactions open at a time; 0 is 1
 	open   sync.WaitGroup
 
 	commits, rollbacks, unsure atomic.Int64
@@ -32,7 +33,7 @@ type writers struct {
 // run begins transactions until ctx ends, and waits for those that are open.
 func (w *writers) run(ctx context.Context) {
 	defer w.open.Wait()
-	tick := time.NewTicker(time.Duration(float64(time.Second) / w.rate))
+	tick := time.NewTicker(w.hasten(time.Duration(float64(time.Second) / w.rate)))
 	defer tick.Stop()
 	for {
 		select {
@@ -68,7 +69,12 @@ func (w *writers) plan() *transaction {
 	default:
 		tx.hold = time.Duration(w.rng.Int64N(int64(20 * time.Millisecond)))
 	}
+	tx.hold = w.hasten(tx.hold)
 	return tx
+}
+
+func (w *writers) hasten(d time.Duration) time.Duration {
+	return time.Duration(float64(d) / max(1, w.haste))
 }
 
 func (tx *transaction) run() {
@@ -148,29 +154,6 @@ func (w *writers) mark(ctx context.Context, after string) (mark, error) {
 	}
 	w.ledger.ack(texts...)
 	return m, nil
-}
-
-// flood writes rows into all chats as fast as it goes.
-func (w *writers) flood(ctx context.Context, n int) error {
-	for n > 0 {
-		var sql strings.Builder
-		var args []any
-		var texts []string
-		for range min(n, 100) {
-			text := fmt.Sprintf("flood %d", w.ledger.number())
-			texts = append(texts, text)
-			args = append(args, w.chats[w.rng.IntN(len(w.chats))], text)
-			w.ledger.begin(text, entry{})
-		}
-		n -= len(texts)
-		head, values, _ := strings.Cut(insertRow, "VALUES ")
-		sql.WriteString(head + "VALUES " + values + strings.Repeat(", "+values, len(texts)-1))
-		if _, err := w.db.ExecContext(ctx, sql.String(), args...); err != nil {
-			return fmt.Errorf("write many rows: %w", err)
-		}
-		w.ledger.ack(texts...)
-	}
-	return nil
 }
 
 // pass lets time pass, and tells whether the context still lives.
