@@ -78,6 +78,10 @@ func (g *Gateway) drain(public *http.Server) {
 	if err := g.listener.Close(); err != nil {
 		g.log.Debug("closing the socket for browsers", "error", err)
 	}
+	// Now, since the loops that do not find us any more will have PHP's workers soon.
+	if at := g.attached.Load(); at != nil && at.backend.Loops != nil {
+		at.backend.Loops.Courier.Flush()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), g.settings().Drain)
 	defer cancel()
 	stopped := make(chan struct{})

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 
 	"holdline/config"
 	"holdline/internal/chat"
+	"holdline/wordpress"
 )
 
 // killDatabase ends MariaDB as a crash would; the test brings it back.
@@ -149,6 +151,59 @@ func TestDrainLetsEveryoneGoInOrder(t *testing.T) {
 	}
 	<-stopped
 	t.Logf("the stream's last words: %q", text[max(0, len(text)-90):])
+}
+
+// TestDrainBringsWritesToWordPressFirst has a heartbeat wait for the next batch, 22 s
+// later, and PHP make a page during the drain that is ready once the heartbeat has come.
+func TestDrainBringsWritesToWordPressFirst(t *testing.T) {
+	asked, came := make(chan struct{}), make(chan struct{}, 10)
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("action") == wordpress.SyncAction {
+			if body, err := io.ReadAll(r.Body); err == nil && strings.Contains(string(body), `"beats":[`) {
+				came <- struct{}{}
+			}
+			io.WriteString(w, `{"ok":true,"version":2,"hello":{}}`)
+			return
+		}
+		close(asked)
+		select {
+		case <-came:
+			io.WriteString(w, "in time")
+		case <-time.After(10 * time.Second):
+			io.WriteString(w, "too late")
+		}
+	}))
+	defer upstream.Close()
+	s := newSite(t, with(func(c *config.Config) {
+		c.WordPress.Upstream, c.Loops.WPLC.Answer, c.Drain = upstream.URL, "native", time.Minute
+	}))
+	s.exec("INSERT INTO wp_options (option_name, option_value) VALUES ('wplc_db_version', '8.0.25')")
+	s.stop()
+	s.start()
+	s.awaitReady()
+	chat := s.chat(3)
+	s.post(t, urlencoded, visitorForm(chat, "short_poll", "true").Encode(), bound(t, chat))
+	page := make(chan string)
+	go func() {
+		resp, err := httpClient.Get(s.front() + "/page")
+		if err != nil {
+			page <- err.Error()
+			return
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		page <- fmt.Sprint(string(text), err)
+	}()
+	<-asked
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		s.stop()
+	}()
+	if got := <-page; got != "in time<nil>" {
+		t.Errorf("the page is %q", got)
+	}
+	<-stopped
 }
 
 // TestDrainFindsWhoIsJustComingIn holds requests up in the question whether they
