@@ -7,18 +7,22 @@ import (
 	"holdline/internal/chat"
 )
 
-// ringWarm of the newest events keep what was encoded for whoever heard them at
-// once, as those want it who were just then away. It weighs more than the events.
-const ringWarm = 256
+const (
+	// ringWarm of the newest events keep what was encoded for whoever heard them at
+	// once, as those want it who were just then away. It weighs more than the events.
+	ringWarm = 64
+	// ringPiece is how many older ones are packed together.
+	ringPiece = 128
+)
 
 // pack lets go of what was encoded of the events that are not among the newest any
-// more, and moves them into one piece of memory, ringWarm at a time. They stay for
-// hours, and were made among thousands of things that come and go with clients: one
-// of them keeps a page from being given back.
+// more, and moves them into one piece of memory, some at a time. They stay for hours,
+// and were made among thousands of things that come and go with clients: one of them
+// keeps a page from being given back.
 func (r *ring) pack() {
-	for len(r.entries)-r.packed >= 2*ringWarm {
-		pack(r.entries[r.packed : r.packed+ringWarm])
-		r.packed += ringWarm
+	for len(r.entries)-r.packed >= ringWarm+ringPiece {
+		pack(r.entries[r.packed : r.packed+ringPiece])
+		r.packed += ringPiece
 	}
 }
 

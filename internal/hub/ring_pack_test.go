@@ -16,7 +16,7 @@ import (
 func TestPackedEventsAreTheSame(t *testing.T) {
 	var r ring
 	var want, got []chat.Event
-	const rows = 5*ringWarm + 7
+	const rows = 5*ringPiece + ringWarm + 7
 	for i := 1; i <= rows; i++ {
 		e := chat.Event{
 			Type: chat.TypeMessage, Channel: fmt.Sprint("wplc/", i%7), Cursor: fmt.Sprint("cursor ", i), ID: int64(i),
@@ -33,7 +33,7 @@ func TestPackedEventsAreTheSame(t *testing.T) {
 		want = append(want, e)
 		r.append([]*Delivery{newDelivery([]chat.Event{e})})
 	}
-	if r.packed != 4*ringWarm {
+	if r.packed != 5*ringPiece {
 		t.Errorf("%d are packed", r.packed)
 	}
 	for _, e := range r.entries {
@@ -50,13 +50,13 @@ func TestPackedEventsAreTheSame(t *testing.T) {
 // What was encoded of old events is not kept; of new ones it is.
 func TestOldEventsAreNotKeptEncoded(t *testing.T) {
 	var r ring
-	for i := int64(1); i <= 2*ringWarm; i++ {
+	for i := int64(1); i <= ringPiece+ringWarm; i++ {
 		d := newDelivery([]chat.Event{{Type: chat.TypeMessage, ID: i, Mark: chat.Mark{Last: i}}})
 		d.Bytes(0, func(*Delivery) []byte { return []byte("encoded") })
 		r.append([]*Delivery{d})
 	}
 	for i, e := range r.entries {
-		if kept := e.d.bytes[0] != nil; kept != (i >= ringWarm) {
+		if kept := e.d.bytes[0] != nil; kept != (i >= ringPiece) {
 			t.Fatalf("event %d: kept is %t", i, kept)
 		}
 	}
