@@ -45,7 +45,7 @@ func TestPluginExampleIsLive(t *testing.T) {
 		}
 	}
 	s.serveHoldline(built + " serve --wordpress-config /var/www/html/wp-config.php")
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	tail := s.command(ctx, "exec "+built+" tail --wordpress-config /var/www/html/wp-config.php guestbook/lobby")
 	out, err := tail.StdoutPipe()
