@@ -32,7 +32,7 @@ type crowdPlan struct {
 
 // gather makes the crowd; move has it come.
 func gather(plan crowdPlan) (*crowd, error) {
-	c := &crowd{settled: make(chan struct{})}
+	c := &crowd{}
 	ways := []way{bySSE, bySocket, byPoll, bySSE, bySocket, byLonePoll, bySSE, bySocket}
 	for i := range plan.Size {
 		rng := rand.New(rand.NewPCG(plan.Seed, uint64(i)))
@@ -61,9 +61,10 @@ func mint(secret, subject string, chats []int64) (string, error) {
 	return jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(secret))
 }
 
-// move has everybody come, spread over a time.
+// move has everybody come, spread over a time, and come and go from then on.
 func (c *crowd) move(ctx context.Context, over time.Duration) {
 	ctx, c.leave = context.WithCancel(ctx)
+	c.settled = make(chan struct{})
 	for i, p := range c.persons {
 		delay := over * time.Duration(i) / time.Duration(len(c.persons))
 		c.all.Go(func() {

@@ -120,10 +120,10 @@ func (r *run) writersDB() *sql.DB {
 }
 
 // fresh weighs a new process on the same tables and the same state, after the same clients
-// have come, have been told many rows, and have left, and that three times, twice all at
-// once as after a cut: what Holdline keeps by design, such as its ring of the newest rows,
-// it has then, and what Go's runtime keeps of a heap that was as large. What the other has
-// more came with the day.
+// have come and gone as they do, have been told many rows, and have left, and that three
+// times, twice all at once as after a cut: what Holdline keeps by design, such as its ring
+// of the newest rows, it has then, and what Go's runtime keeps of a heap that was as large
+// and as stirred. What the other has more came with the day.
 func (r *run) fresh() gauge {
 	r.t.Helper()
 	r.holdline.stop()
@@ -133,7 +133,7 @@ func (r *run) fresh() gauge {
 		r.net.move()
 		pass(r.ctx, arrival+2*time.Second)
 		r.hurry(2000)
-		pass(r.ctx, 5*time.Second)
+		pass(r.ctx, 10*time.Second)
 		r.crowd.disperse()
 		r.net.disperse()
 	}
