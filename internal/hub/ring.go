@@ -162,7 +162,12 @@ func meet(a, b chat.Mark) chat.Mark {
 	if a.Last > b.Last {
 		a, b = b, a
 	}
-	return chat.Mark{Last: a.Last, Open: union(a.Open, below(b.Open, a.Last))}
+	m := chat.Mark{Last: a.Last, Open: union(a.Open, below(b.Open, a.Last))}
+	// What is open lies below Last, and the last row of one may be open to the other.
+	for n := len(m.Open); n > 0 && m.Open[n-1] == m.Last; n-- {
+		m.Last, m.Open = m.Last-1, m.Open[:n-1]
+	}
+	return m
 }
 
 // below returns the part of ascending ids that is at most limit.

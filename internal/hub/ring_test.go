@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"holdline/internal/chat"
@@ -285,6 +286,30 @@ func checkReturn(rt *rapid.T, tab *table, r *ring, from, to chat.Mark, channel s
 	for id, c := range tab.rows {
 		if on(c) && to.Has(id) && !from.Has(id) && !got[id] {
 			rt.Fatalf("row %d is missing: from %v to %v", id, from, to)
+		}
+	}
+}
+
+// The last row of one mark may be open to the other: a cursor has no words for an open
+// id that is not below Last.
+func TestMeetIsAMark(t *testing.T) {
+	for _, c := range []struct{ a, b, want chat.Mark }{
+		{mark(3, 1), mark(5, 3), mark(2, 1)},
+		{mark(5, 2, 3), mark(3), mark(1)},
+		{mark(1), mark(5, 1, 2), mark(0)},
+		{mark(4, 2), mark(9, 3, 8), mark(4, 2, 3)},
+	} {
+		got := meet(c.a, c.b)
+		if diff := cmp.Diff(c.want, got, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%v and %v: %s", c.a, c.b, diff)
+		}
+		for id := range int64(10) {
+			if got.Has(id) != (c.a.Has(id) && c.b.Has(id)) {
+				t.Errorf("%v and %v: %v has %d: %t", c.a, c.b, got, id, got.Has(id))
+			}
+		}
+		if back, err := chat.ParseCursor(chat.At(got).String()); err != nil {
+			t.Errorf("%v, %v: %v", got, back, err)
 		}
 	}
 }
